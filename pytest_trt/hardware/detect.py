@@ -1,0 +1,161 @@
+"""Which NVIDIA GPUs a CUDA program on this machine would see, without loading CUDA."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from pytest_trt.hardware.classes import GpuClass, classify
+
+PROC = Path("/proc/driver/nvidia")
+SMI_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class DetectedGpu:
+    """One GPU of this machine.
+
+    Attributes
+    ----------
+    index : int
+        CUDA ordinal under the current CUDA_VISIBLE_DEVICES (in PCI bus order).
+    title : str
+        The name that the driver gives it.
+    sm : int or None
+        Compute capability, 10 * major + minor; None where only `/proc` tells of the GPU and its name is not known.
+    gpu_class : GpuClass or None
+        Its class; a generic one (`sm86`) when the product is not in the table.
+    driver : str
+        Driver version; empty when unknown.
+    uuid : str
+        `GPU-...`; empty when unknown.
+    """
+
+    index: int
+    title: str
+    sm: int | None
+    gpu_class: GpuClass | None
+    driver: str
+    uuid: str = ""
+
+
+@cache
+def detect() -> tuple[DetectedGpu, ...]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves visible; empty without a GPU or a driver.
+
+    NVML is asked first, then `nvidia-smi`, then `/proc/driver/nvidia`. Nothing is raised, and the answer is kept for
+    the life of the process (`detect.cache_clear()` forgets it).
+    """
+    probes: tuple[Callable[[], list[DetectedGpu]], ...] = (probe_nvml, probe_smi, probe_proc)
+    for probe in probes:
+        found = probe()
+        if found:
+            return select_visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return ()
+
+
+def select_visible(found: Iterable[DetectedGpu], visible: str | None) -> tuple[DetectedGpu, ...]:
+    """Return the GPUs that a value of CUDA_VISIBLE_DEVICES shows, renumbered in its order.
+
+    An entry is an index, or the beginning of a UUID; the first one that names no GPU ends the list, as it does for
+    CUDA (CUDA C++ Programming Guide, "CUDA Environment Variables"). A MIG slice (`MIG-...`) shows as the first GPU.
+    """
+    everything = tuple(found)
+    if visible is None:
+        return everything
+    shown: list[DetectedGpu] = []
+    for token in (part.strip() for part in visible.split(",")):
+        if token.isdigit():
+            hit = next((gpu for gpu in everything if gpu.index == int(token)), None)
+        elif token.startswith("MIG-"):
+            hit = next(iter(everything), None)
+        elif token.startswith("GPU-"):
+            hit = next((gpu for gpu in everything if gpu.uuid.startswith(token)), None)
+        else:
+            hit = None
+        if hit is None:
+            break
+        shown.append(replace(hit, index=len(shown)))
+    return tuple(shown)
+
+
+def probe_nvml() -> list[DetectedGpu]:
+    """Return what NVML tells, in PCI bus order; empty when `pynvml` or the driver is missing."""
+    try:
+        nvml = importlib.import_module("pynvml")
+        nvml.nvmlInit()
+    except Exception:  # ImportError, or any of NVML's own errors when there is no driver
+        return []
+    found: list[DetectedGpu] = []
+    try:
+        driver = _text(nvml.nvmlSystemGetDriverVersion())
+        for index in range(nvml.nvmlDeviceGetCount()):
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+            title, uuid = _text(nvml.nvmlDeviceGetName(handle)), _text(nvml.nvmlDeviceGetUUID(handle))
+            found.append(_make(index, title, 10 * major + minor, driver, uuid))
+    except Exception:  # a GPU that fell off the bus: nvidia-smi may still tell of the others
+        return []
+    finally:
+        nvml.nvmlShutdown()
+    return found
+
+
+def probe_smi() -> list[DetectedGpu]:
+    """Return what `nvidia-smi` tells; empty when it is missing, fails or hangs."""
+    query = "index,name,compute_cap,driver_version,uuid"
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=SMI_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return parse_smi(done.stdout) if done.returncode == 0 else []
+
+
+def parse_smi(text: str) -> list[DetectedGpu]:
+    """Return the GPUs of the lines `index, name, compute_cap, driver, uuid`; other lines are passed over."""
+    found: list[DetectedGpu] = []
+    for line in text.splitlines():
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) != 5 or not fields[0].isdigit():
+            continue
+        major_minor = re.fullmatch(r"(\d+)\.(\d)", fields[2])
+        sm = 10 * int(major_minor[1]) + int(major_minor[2]) if major_minor else None
+        found.append(_make(int(fields[0]), fields[1], sm, fields[3], fields[4]))
+    return found
+
+
+def probe_proc(root: Path = PROC) -> list[DetectedGpu]:
+    """Return what the kernel driver's folder tells: names without compute capability; empty without the driver."""
+    try:
+        folders = sorted((root / "gpus").iterdir())
+        version = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", (root / "version").read_text(encoding="utf-8"))
+        facts = [(folder / "information").read_text(encoding="utf-8") for folder in folders]
+    except OSError:
+        return []
+    driver = version[1] if version else ""
+    found: list[DetectedGpu] = []
+    for index, text in enumerate(facts):
+        fields = dict(re.findall(r"^([^:\n]+):\s*(.*?)\s*$", text, flags=re.MULTILINE))
+        found.append(_make(index, fields.get("Model", "?"), None, driver, fields.get("GPU UUID", "")))
+    return found
+
+
+def _make(index: int, title: str, sm: int | None, driver: str, uuid: str) -> DetectedGpu:
+    kind = classify(title, sm)
+    return DetectedGpu(index, title, sm if sm is not None or kind is None else kind.sm, kind, driver, uuid)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
