@@ -82,7 +82,7 @@ def get(name: str) -> GpuClass:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all products in the table, by compute capability and then name; no `smNN`, no alias."""
+    """Return the names of all products in the table, oldest architecture first; no `smNN`, no alias."""
     return tuple(kind.name for kind in _table() if not kind.is_generic)
 
 

@@ -28,7 +28,7 @@ class DetectedGpu:
     title : str
         The name that the driver gives it.
     sm : int or None
-        Compute capability, 10 * major + minor; None where only `/proc` tells of the GPU and its name is not known.
+        Compute capability, 10 * major + minor; None where `/proc` alone tells of the GPU and its name is new.
     gpu_class : GpuClass or None
         Its class; a generic one (`sm86`) when the product is not in the table.
     driver : str
@@ -49,8 +49,8 @@ class DetectedGpu:
 def detect() -> tuple[DetectedGpu, ...]:
     """Return the GPUs that CUDA_VISIBLE_DEVICES leaves visible; empty without a GPU or a driver.
 
-    NVML is asked first, then `nvidia-smi`, then `/proc/driver/nvidia`. Nothing is raised, and the answer is kept for
-    the life of the process (`detect.cache_clear()` forgets it).
+    NVML is asked first, then `nvidia-smi`, then `/proc/driver/nvidia`. Nothing is raised, and the answer is kept
+    for the life of the process (`detect.cache_clear()` forgets it).
     """
     probes: tuple[Callable[[], list[DetectedGpu]], ...] = (probe_nvml, probe_smi, probe_proc)
     for probe in probes:
@@ -63,8 +63,9 @@ def detect() -> tuple[DetectedGpu, ...]:
 def select_visible(found: Iterable[DetectedGpu], visible: str | None) -> tuple[DetectedGpu, ...]:
     """Return the GPUs that a value of CUDA_VISIBLE_DEVICES shows, renumbered in its order.
 
-    An entry is an index, or the beginning of a UUID; the first one that names no GPU ends the list, as it does for
-    CUDA (CUDA C++ Programming Guide, "CUDA Environment Variables"). A MIG slice (`MIG-...`) shows as the first GPU.
+    An entry is an index, or the beginning of a UUID; the first one that names no GPU ends the list, as it does
+    for CUDA (CUDA C++ Programming Guide, "CUDA Environment Variables"). A MIG slice (`MIG-...`) shows as the
+    first GPU.
     """
     everything = tuple(found)
     if visible is None:
@@ -137,7 +138,7 @@ def parse_smi(text: str) -> list[DetectedGpu]:
 
 
 def probe_proc(root: Path = PROC) -> list[DetectedGpu]:
-    """Return what the kernel driver's folder tells: names without compute capability; empty without the driver."""
+    """Return what the kernel driver's folder tells: no compute capabilities; empty without the driver."""
     try:
         folders = sorted((root / "gpus").iterdir())
         version = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", (root / "version").read_text(encoding="utf-8"))
