@@ -1,0 +1,157 @@
+"""Small questions about an ONNX graph that every rewrite asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+from pytest_trt.errors import ModelError, PrecisionError
+
+
+class Names:
+    """Hands out names that no tensor or node of a graph has."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self._taken = {node.name for node in graph.node}
+        for node in graph.node:
+            self._taken.update(node.output)
+        for values in (graph.input, graph.output, graph.initializer):
+            self._taken.update(value.name for value in values)
+
+    def fresh(self, wish: str) -> str:
+        """Return `wish`, with a number behind it if it is taken, and take it."""
+        name, number = wish, 1
+        while name in self._taken:
+            number += 1
+            name = f"{wish}_{number}"
+        self._taken.add(name)
+        return name
+
+
+def opset(model: ModelProto) -> int:
+    """Return the version of ONNX's own operator set that a model imports."""
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
+def at_least(model: ModelProto, version: int, why: str) -> ModelProto:
+    """Return a model at operator set `version` or newer, converted only when it is older.
+
+    Raises
+    ------
+    PrecisionError
+        ONNX cannot convert the model; `why` says what needs the newer set.
+    """
+    if opset(model) >= version:
+        return model
+    if version > onnx.defs.onnx_opset_version():
+        raise PrecisionError(
+            f"{why} needs ONNX operator set {version}",
+            why=f"onnx {onnx.__version__} knows sets up to {onnx.defs.onnx_opset_version()}",
+            mend="pip install --upgrade onnx",
+        )
+    try:
+        return onnx.version_converter.convert_version(model, version)
+    except Exception as error:  # the converter raises bare RuntimeErrors of its C++ half
+        raise PrecisionError(
+            f"{why} needs ONNX operator set {version}, and the model is at {opset(model)}",
+            why=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+            mend=f"export the model at operator set {version} or newer",
+        ) from error
+
+
+def infer(model: ModelProto) -> ModelProto:
+    """Return a copy of a model with the types and shapes that ONNX can infer.
+
+    Raises
+    ------
+    ModelError
+        Inference says that the graph contradicts itself.
+    """
+    try:
+        return onnx.shape_inference.infer_shapes(model)
+    except Exception as error:  # InferenceError and ValidationError differ between onnx versions
+        raise ModelError("the ONNX graph contradicts itself", why=str(error).strip()[:2000]) from error
+
+
+def verify(model: ModelProto) -> ModelProto:
+    """Return a rewritten model, checked and with inferred types.
+
+    Raises
+    ------
+    ModelError
+        The checker refuses it.
+    """
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelError("the ONNX graph is not valid", why=str(error).strip()[:2000]) from error
+    return infer(model)
+
+
+def element_types(model: ModelProto) -> dict[str, int]:
+    """Return tensor name to ONNX element type, as far as an inferred model says it."""
+    graph = model.graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for values in (graph.value_info, graph.input, graph.output):
+        types.update((value.name, value.type.tensor_type.elem_type) for value in values)
+    return types
+
+
+def consumers(graph: GraphProto) -> dict[str, list[NodeProto]]:
+    """Return tensor name to the nodes that read it, subgraphs counted with their owner."""
+    readers: dict[str, list[NodeProto]] = {}
+    for node in graph.node:
+        for name in {*node.input, *captured(node)} - {""}:
+            readers.setdefault(name, []).append(node)
+    return readers
+
+
+def subgraphs(node: NodeProto) -> list[GraphProto]:
+    """Return the graphs that a node carries as attributes (If, Loop, Scan)."""
+    found: list[GraphProto] = []
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            found.append(attribute.g)
+        elif attribute.type == AttributeProto.GRAPHS:
+            found.extend(attribute.graphs)
+    return found
+
+
+def captured(node: NodeProto) -> set[str]:
+    """Return the outer tensors that a node's subgraphs read."""
+    names: set[str] = set()
+    for graph in subgraphs(node):
+        own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+        for inner in graph.node:
+            names |= ({*inner.input, *captured(inner)} - own) - {""}
+            own.update(inner.output)
+        names |= {value.name for value in graph.output} - own
+    return names
+
+
+def attribute(node: NodeProto, name: str, default: int) -> int:
+    """Return an integer attribute of a node, or its default."""
+    for entry in node.attribute:
+        if entry.name == name:
+            return int(entry.i)
+    return default
+
+
+def replace(graph: GraphProto, nodes: Iterable[NodeProto], initializers: Iterable[TensorProto]) -> None:
+    """Put nodes and initializers in place of a graph's own, and forget types that may no longer hold."""
+    nodes, initializers = list(nodes), list(initializers)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.initializer[:]
+    graph.initializer.extend(initializers)
+    del graph.value_info[:]
+
+
+def name_nodes(graph: GraphProto) -> None:
+    """Give each node without a name one made of its operator and position."""
+    names = Names(graph)
+    for position, node in enumerate(graph.node):
+        if not node.name:
+            node.name = names.fresh(f"{node.op_type}_{position}")

@@ -1,0 +1,272 @@
+"""Write explicit INT8 into a graph: QuantizeLinear and DequantizeLinear where TensorRT fuses them.
+
+`onnxruntime.quantization`'s quantizer works on files, takes tens of milliseconds for one convolution, quantises biases
+to INT32 and puts a Q between a convolution and the residual Add behind it, where TensorRT's fusion wants none. The
+rules here are TensorRT's own ("Working with Quantized Types", Q/DQ placement recommendations):
+
+- the data input and the weights of Conv, ConvTranspose, Gemm and MatMul are quantised, their bias is not;
+- the output is quantised behind the chain that fuses with them: BatchNormalization, residual Add, then an activation;
+- of the two inputs of a residual Add the one that is not the fused convolution is quantised;
+- pools get a Q/DQ on both sides, MaxPool with one scale, so that it commutes with Q;
+- a graph without any of these has its inputs and outputs quantised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from pytest_trt.errors import PrecisionError
+from pytest_trt.precision import graph as graphs
+
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+_ACTIVATIONS = ("Relu", "Clip", "LeakyRelu")
+# QuantizeLinear has per-channel scales since operator set 13.
+_OPSET = 13
+
+
+def quantize(
+    model: ModelProto, ranges: Mapping[str, float], *, folded: bool
+) -> tuple[ModelProto, dict[str, np.ndarray]]:
+    """Return a model with Q/DQ pairs, and the scales in it.
+
+    Parameters
+    ----------
+    model : ModelProto
+        A float32 model; one with QuantizeLinear nodes of its own is returned as it is. Not changed.
+    ranges : mapping of str to float
+        Tensor name to amax for every tensor that gets a Q.
+    folded : bool
+        True: weights are INT8 initializers behind a DQ. False: float32 initializers behind Q and DQ.
+
+    Returns
+    -------
+    model : ModelProto
+    scales : dict of str to ndarray
+        Tensor name to scale: amax / 127 in float32, 0-d for activations; 1-d for weights, along the output channels
+        (axis 0; 1 for ConvTranspose; by transB for Gemm; the last for a 2-D MatMul). Symmetric, zero point 0.
+
+    Raises
+    ------
+    PrecisionError
+        A tensor that needs a scale has no range.
+    """
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        return model, _own_scales(model)
+    result = graphs.infer(graphs.at_least(model, _OPSET, "per-channel INT8"))
+    graphs.name_nodes(result.graph)
+    inserter = _Inserter(result, ranges, folded)
+    inserter.insert()
+    return graphs.verify(result), inserter.scales
+
+
+def scale_of(amax: float) -> np.ndarray:
+    """Return amax / 127 as a 0-d float32; 1 where amax is so small that the scale would not be a normal number."""
+    scale = np.float32(amax / 127.0)
+    return np.asarray(scale if scale >= np.finfo(np.float32).tiny else np.float32(1.0))
+
+
+def weight_scales(array: np.ndarray, axis: int | None) -> np.ndarray:
+    """Return the scales of a weight tensor: 1-d along `axis`, or 0-d when it is None."""
+    if axis is None:
+        return scale_of(float(np.max(np.abs(array), initial=0.0)))
+    amax = np.max(np.abs(array), axis=tuple(i for i in range(array.ndim) if i != axis), initial=0.0)
+    return np.asarray([scale_of(float(value)) for value in amax], dtype=np.float32)
+
+
+def quantize_array(array: np.ndarray, scale: np.ndarray, axis: int | None) -> np.ndarray:
+    """Return array / scale, rounded half to even and held within [-128, 127], as int8."""
+    if axis is not None:
+        scale = scale.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
+    return np.clip(np.rint(array.astype(np.float32) / scale), -128, 127).astype(np.int8)
+
+
+def weight_axis(node: NodeProto, rank: int) -> int | None:
+    """Return the axis of a node's weights that runs over its output channels, None where one scale has to do."""
+    if node.op_type == "ConvTranspose":
+        return 1
+    if node.op_type == "Gemm":
+        return 0 if graphs.attribute(node, "transB", 0) else 1
+    if node.op_type == "MatMul":
+        return 1 if rank == 2 else None
+    return 0
+
+
+class _Inserter:
+    def __init__(self, model: ModelProto, ranges: Mapping[str, float], folded: bool) -> None:
+        self.graph = model.graph
+        self.ranges = ranges
+        self.folded = folded
+        self.types = graphs.element_types(model)
+        self.readers = graphs.consumers(model.graph)
+        self.names = graphs.Names(model.graph)
+        self.constants = _float_constants(model)
+        self.outputs = {value.name for value in model.graph.output}
+        self.makers = {name: node for node in model.graph.node for name in node.output if name}
+        self.amax: dict[str, float] = {}
+        self.scales: dict[str, np.ndarray] = {}
+        self.tensors: dict[str, TensorProto] = {}
+        self.weights: dict[tuple[str, int | None], str] = {}
+
+    def insert(self) -> None:
+        self._choose()
+        nodes: list[NodeProto] = []
+        renamed: dict[str, str] = {}
+        for value in self.graph.input:
+            if value.name in self.amax:
+                nodes += self._pair(value.name, value.name, renamed)
+        for node in self.graph.node:
+            fresh = NodeProto()
+            fresh.CopyFrom(node)
+            for index, name in enumerate(node.input):
+                fresh.input[index] = renamed.get(name, name)
+                if self._is_weight(node, index):
+                    made, extra = self._weight(node, name)
+                    nodes += extra
+                    fresh.input[index] = made
+            nodes.append(fresh)
+            for index, name in enumerate(node.output):
+                if name in self.amax:
+                    source = self.names.fresh(f"{name}_float") if name in self.outputs else name
+                    fresh.output[index] = source
+                    nodes += self._pair(name, source, renamed)
+        used = {name for node in nodes for name in (*node.input, *graphs.captured(node))} | self.outputs
+        listed = {value.name for value in self.graph.input}
+        kept = [tensor for tensor in self.graph.initializer if tensor.name in used or tensor.name in listed]
+        nodes = [node for node in nodes if node.op_type != "Constant" or node.output[0] in used]
+        graphs.replace(self.graph, nodes, [*kept, *self.tensors.values()])
+
+    # -- which tensors get a Q
+
+    def _choose(self) -> None:
+        fused: set[str] = set()
+        for node in self.graph.node:
+            if node.op_type in _WEIGHTED and self._is_float(node.output[0]):
+                for index, name in enumerate(node.input[:2]):
+                    if not self._is_weight(node, index):
+                        self._mark(name)
+                self._mark(self._chain_end(node, fused))
+            elif node.op_type in _POOLS and self._is_float(node.output[0]):
+                self._mark(node.input[0])
+                self._mark(node.output[0])
+        if not self.amax:
+            for value in (*self.graph.input, *self.graph.output):
+                self._mark(value.name)
+        for node in self.graph.node:
+            if node.op_type in ("MaxPool", "GlobalMaxPool") and node.output[0] in self.amax:
+                self.amax[node.output[0]] = self.amax[node.input[0]]
+
+    def _chain_end(self, node: NodeProto, fused: set[str]) -> str:
+        """Follow what fuses behind a weighted node: BatchNormalization, one residual Add, one activation."""
+        end = node.output[0]
+        allowed = ["BatchNormalization", "Add", *_ACTIVATIONS]
+        while (reader := self._only_reader(end)) is not None and reader.op_type in allowed:
+            if reader.op_type == "Add":
+                other = reader.input[1] if reader.input[0] == end else reader.input[0]
+                if reader.output[0] in fused or other == end:
+                    break
+                if self._is_float(other) and other not in self.constants:
+                    self._mark(other)
+                fused.add(reader.output[0])
+                allowed = list(_ACTIVATIONS)
+            elif reader.op_type == "BatchNormalization":
+                allowed = ["Add", *_ACTIVATIONS]
+            else:
+                if reader.input[0] != end:
+                    break
+                allowed = []
+            end = reader.output[0]
+        return end
+
+    def _only_reader(self, name: str) -> NodeProto | None:
+        readers = self.readers.get(name, [])
+        return readers[0] if len(readers) == 1 and name not in self.outputs else None
+
+    def _mark(self, name: str) -> None:
+        if name in self.constants or not self._is_float(name):
+            return
+        if name not in self.ranges:
+            raise PrecisionError(
+                f"tensor {name!r} needs an INT8 scale and has no range",
+                why=f"ranges were given for {len(self.ranges)} tensors",
+                mend="measure them on this very model: precision.measure_ranges(model, feeds)",
+            )
+        self.amax[name] = self.ranges[name]
+
+    def _is_float(self, name: str) -> bool:
+        return self.types.get(name) == TensorProto.FLOAT
+
+    # -- what is put in
+
+    def _is_weight(self, node: NodeProto, index: int) -> bool:
+        return node.op_type in _WEIGHTED and index < 2 and node.input[index] in self.constants
+
+    def _weight(self, node: NodeProto, name: str) -> tuple[str, list[NodeProto]]:
+        array = self.constants[name]
+        axis = weight_axis(node, array.ndim) if name == node.input[1] else None
+        if (name, axis) in self.weights:
+            return self.weights[name, axis], []
+        scale = weight_scales(array, axis)
+        self.scales.setdefault(name, scale)
+        by_axis = {} if axis is None else {"axis": axis}
+        params = self._parameters(name, scale)
+        made = self.weights[name, axis] = self.names.fresh(f"{name}_dq")
+        nodes = []
+        if self.folded:
+            stored = self.names.fresh(f"{name}_int8")
+            self._store(stored, quantize_array(array, scale, axis))
+        else:
+            stored = self.names.fresh(f"{name}_q")
+            nodes.append(self._node("QuantizeLinear", [name, *params], stored, by_axis))
+        nodes.append(self._node("DequantizeLinear", [stored, *params], made, by_axis))
+        return made, nodes
+
+    def _pair(self, name: str, source: str, renamed: dict[str, str]) -> list[NodeProto]:
+        scale = self.scales[name] = scale_of(self.amax[name])
+        params = self._parameters(name, scale)
+        middle = self.names.fresh(f"{name}_q")
+        end = name if source != name else self.names.fresh(f"{name}_dq")
+        renamed[name] = end
+        return [
+            self._node("QuantizeLinear", [source, *params], middle, {}),
+            self._node("DequantizeLinear", [middle, *params], end, {}),
+        ]
+
+    def _parameters(self, name: str, scale: np.ndarray) -> list[str]:
+        made = [self.names.fresh(f"{name}_scale"), self.names.fresh(f"{name}_zero")]
+        self._store(made[0], scale)
+        self._store(made[1], np.zeros(scale.shape, np.int8))
+        return made
+
+    def _store(self, name: str, array: np.ndarray) -> None:
+        self.tensors[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+
+    def _node(self, kind: str, inputs: list[str], output: str, attributes: dict[str, int]) -> NodeProto:
+        return helper.make_node(
+            kind, inputs, [output], name=self.names.fresh(f"{kind}_{output}"), **attributes
+        )
+
+
+def _float_constants(model: ModelProto) -> dict[str, np.ndarray]:
+    found = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
+    }
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            if node.attribute[0].t.data_type == TensorProto.FLOAT:
+                found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    return found
+
+
+def _own_scales(model: ModelProto) -> dict[str, np.ndarray]:
+    constants = _float_constants(model)
+    return {
+        node.input[0]: constants[node.input[1]]
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[1] in constants
+    }

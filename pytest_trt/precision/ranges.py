@@ -1,0 +1,89 @@
+"""Measure how far each tensor of a model reaches: what INT8 scales are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import ModelProto, TensorProto
+
+from pytest_trt.errors import InputError
+
+
+def measure_ranges(model: ModelProto, feeds: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
+    """Return the largest finite magnitude that each float32 tensor takes over some inputs.
+
+    Parameters
+    ----------
+    model : ModelProto
+        A model in float32. It is run as it is, in one ONNX Runtime session with one thread and no graph optimisation.
+    feeds : iterable of mapping of str to ndarray
+        Inputs of the model, one mapping a run.
+
+    Returns
+    -------
+    dict of str to float
+        Tensor name (graph inputs included, initializers not) to amax. 0.0 where nothing finite and non-zero was seen.
+
+    Raises
+    ------
+    InputError
+        No feed was given, or ONNX Runtime refuses one.
+
+    Notes
+    -----
+    Min-max calibration, symmetric: scale = amax / 127. NaN and infinities do not count: a scale must be finite.
+    """
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    given = [value.name for value in probe.graph.input]
+    have = {value.name for value in probe.graph.output}
+    for node in probe.graph.node:
+        for name in node.output:
+            if name and name not in have:
+                probe.graph.output.append(onnx.ValueInfoProto(name=name))
+                have.add(name)
+    session = onnxruntime.InferenceSession(
+        probe.SerializeToString(), sess_options=_plain_options(), providers=["CPUExecutionProvider"]
+    )
+    names = [value.name for value in session.get_outputs() if value.type == "tensor(float)"]
+    floats = {
+        value.name for value in model.graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+    reach: dict[str, float] = {}
+    runs = 0
+    for feed in feeds:
+        try:
+            results = session.run(names, {name: feed[name] for name in given if name in feed})
+        except Exception as error:  # ONNX Runtime raises types of its own C++ half
+            raise InputError("a calibration input does not fit the model", why=str(error)[:2000]) from error
+        runs += 1
+        for name in floats & feed.keys():
+            reach[name] = max(reach.get(name, 0.0), _amax(feed[name]))
+        for name, value in zip(names, results, strict=True):
+            reach[name] = max(reach.get(name, 0.0), _amax(value))
+    if not runs:
+        raise InputError(
+            "no calibration data: INT8 scales are measured on inputs, and there are none",
+            mend="pass calibration=[{name: array}, ...] or inputs={name: array}",
+        )
+    return reach
+
+
+def _amax(array: np.ndarray) -> float:
+    largest = float(np.max(np.abs(array), initial=0.0))
+    if np.isfinite(largest):
+        return largest
+    finite = np.abs(array[np.isfinite(array)])
+    return float(finite.max(initial=0.0))
+
+
+def _plain_options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    return options

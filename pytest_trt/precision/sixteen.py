@@ -1,0 +1,238 @@
+"""Rewrite a float32 graph to fp16 or bf16, with float32 kept at its inputs and outputs.
+
+`onnxruntime.transformers.float16` does half of this. It knows no bf16, leaves the graph unsorted, keeps Min, Max and
+TopK in float32 although ONNX and TensorRT have them in 16 bits, and lifts weights below 2^-24 to 2^-24. Here ONNX's
+own operator schemas decide, so one rewrite serves both types; a test holds it against that library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from pytest_trt.precision import graph as graphs
+
+_TYPES = {
+    "fp16": (TensorProto.FLOAT16, "tensor(float16)"),
+    "bf16": (TensorProto.BFLOAT16, "tensor(bfloat16)"),
+}
+# ONNX operator set 22 is the first with bfloat16 in Conv, ConvTranspose and the pools.
+_BF16_OPSET = 22
+# Operators whose output type is an attribute, not the type of an input.
+_TYPED_BY_ATTRIBUTE = {"Cast": "to", "EyeLike": "dtype", "RandomNormal": "dtype", "RandomUniform": "dtype"}
+_LARGEST = {"fp16": 65504.0, "bf16": 3.3895313892515355e38}
+
+
+def retype(model: ModelProto, precision: str) -> tuple[ModelProto, tuple[str, ...]]:
+    """Return a model whose float32 tensors are 16-bit, and the names of nodes that stay in float32.
+
+    Parameters
+    ----------
+    model : ModelProto
+        Topologically sorted, as ONNX demands. Not changed.
+    precision : str
+        `fp16` or `bf16`.
+
+    Returns
+    -------
+    model : ModelProto
+        It begins with a Cast of each float32 input and ends with a Cast of each float32 output; weights are rounded
+        to nearest even, finite ones beyond the type's range become its largest value.
+    kept : tuple of str
+        Nodes whose operator ONNX does not define for the type (and If, Loop, Scan): Casts stand around them.
+
+    Raises
+    ------
+    PrecisionError
+        bf16, and the model cannot be lifted to operator set 22.
+    """
+    if precision == "bf16":
+        model = graphs.at_least(model, _BF16_OPSET, "bf16")
+    result = graphs.infer(model)
+    graphs.name_nodes(result.graph)
+    rewriter = _Rewriter(result, precision)
+    kept = rewriter.rewrite()
+    return graphs.verify(result), kept
+
+
+def round_weights(array: np.ndarray, precision: str) -> np.ndarray:
+    """Return float32 values rounded to fp16 (as float16) or bf16 (as uint16 bit patterns), nearest even.
+
+    Finite values beyond the range become the largest finite value: a constant such as -FLT_MAX means "no bound".
+    """
+    limit = _LARGEST[precision]
+    held = np.where(np.isfinite(array), np.clip(array, -limit, limit), array).astype(np.float32)
+    if precision == "fp16":
+        return held.astype(np.float16)
+    bits = held.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return np.where(np.isnan(held), np.uint32(0x7FC0), rounded).astype(np.uint16)
+
+
+def _low_tensor(tensor: TensorProto, precision: str, name: str) -> TensorProto:
+    array = numpy_helper.to_array(tensor)
+    raw = round_weights(np.asarray(array, dtype=np.float32), precision)
+    return helper.make_tensor(
+        name, _TYPES[precision][0], array.shape, raw.astype(raw.dtype.newbyteorder("<")).tobytes(), raw=True
+    )
+
+
+class _Rewriter:
+    """One pass over a sorted graph; each float32 tensor has a 16-bit and a 32-bit name, made when first read."""
+
+    def __init__(self, model: ModelProto, precision: str) -> None:
+        self.graph = model.graph
+        self.opset = graphs.opset(model)
+        self.precision = precision
+        self.kind, self.kind_text = _TYPES[precision]
+        self.types = graphs.element_types(model)
+        self.names = graphs.Names(model.graph)
+        self.weights = {
+            tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT
+        }
+        self.outputs = {value.name for value in model.graph.output}
+        self.low: dict[str, str] = {}
+        self.high: dict[str, str] = {}
+        self.nodes: list[NodeProto] = []
+        self.tensors: list[TensorProto] = []
+
+    def rewrite(self) -> tuple[str, ...]:
+        for value in self.graph.input:
+            if self._is_float(value.name) and value.name not in self.weights:
+                self.high[value.name] = value.name
+        kept = [node.name for node in self.graph.node if not self._convert(node)]
+        for value in self.graph.output:
+            if self._is_float(value.name) and value.name not in self.high:
+                self.nodes.append(self._cast(self.low[value.name], value.name, TensorProto.FLOAT))
+        others = (tensor for tensor in self.graph.initializer if tensor.name not in self.weights)
+        graphs.replace(self.graph, self.nodes, [*others, *self.tensors])
+        return tuple(kept)
+
+    def _is_float(self, name: str) -> bool:
+        return self.types.get(name) == TensorProto.FLOAT
+
+    def _convert(self, node: NodeProto) -> bool:
+        """Append the node in its new types; tell whether it runs in 16 bits (or has no float tensor at all)."""
+        plan = self._plan(node)
+        fresh = NodeProto()
+        fresh.CopyFrom(node)
+        reads, writes = plan if plan is not None else ([False] * len(node.input), [False] * len(node.output))
+        for index, name in enumerate(node.input):
+            if name and self._is_float(name):
+                fresh.input[index] = self._read(name, low=reads[index])
+        for index, name in enumerate(node.output):
+            if name and self._is_float(name):
+                fresh.output[index] = self._write(name, low=writes[index])
+        if plan is None:
+            self._rename_captured(fresh)
+        elif any(writes):
+            self._convert_attributes(fresh)
+        self.nodes.append(fresh)
+        touches = any(self._is_float(name) for name in (*node.input, *node.output))
+        return plan is not None or not touches
+
+    def _plan(self, node: NodeProto) -> tuple[list[bool], list[bool]] | None:
+        """Which inputs and outputs become 16-bit; None when the node has to stay in float32."""
+        if node.domain not in ("", "ai.onnx") or graphs.subgraphs(node):
+            return None
+        try:
+            schema = onnx.defs.get_schema(node.op_type, self.opset, "")
+        except onnx.defs.SchemaError:
+            return None
+        allowed = {rule.type_param_str: set(rule.allowed_type_strs) for rule in schema.type_constraints}
+        sides: list[list[bool]] = []
+        for names, formal in ((node.input, schema.inputs), (node.output, schema.outputs)):
+            side: list[bool] = []
+            for index, name in enumerate(names):
+                if not name or not self._is_float(name):
+                    side.append(False)
+                    continue
+                text = formal[min(index, len(formal) - 1)].type_str
+                if text in allowed and self.kind_text not in allowed[text]:
+                    return None
+                side.append(text in allowed)
+            sides.append(side)
+        return sides[0], sides[1]
+
+    def _read(self, name: str, *, low: bool) -> str:
+        mine, other = (self.low, self.high) if low else (self.high, self.low)
+        if name in mine:
+            return mine[name]
+        if name in self.weights:
+            return self._weight(name, low=low)
+        kind = self.kind if low else TensorProto.FLOAT
+        made = self.names.fresh(f"{name}_{self.precision if low else 'fp32'}")
+        self.nodes.append(self._cast(other[name], made, kind))
+        mine[name] = made
+        return made
+
+    def _weight(self, name: str, *, low: bool) -> str:
+        if low:
+            self.low[name] = name
+            self.tensors.append(_low_tensor(self.weights[name], self.precision, name))
+            return name
+        wide = TensorProto()
+        wide.CopyFrom(self.weights[name])
+        wide.name = self.high[name] = self.names.fresh(f"{name}_fp32")
+        self.tensors.append(wide)
+        return wide.name
+
+    def _write(self, name: str, *, low: bool) -> str:
+        if name in self.outputs:
+            made = self.names.fresh(f"{name}_{self.precision}") if low else name
+        else:
+            made = name if low else self.names.fresh(f"{name}_fp32")
+        (self.low if low else self.high)[name] = made
+        return made
+
+    def _cast(self, source: str, target: str, kind: int) -> NodeProto:
+        return helper.make_node("Cast", [source], [target], name=self.names.fresh(f"cast_{target}"), to=kind)
+
+    def _rename_captured(self, node: NodeProto) -> None:
+        renamed = {
+            name: self._read(name, low=False)
+            for name in sorted(graphs.captured(node))
+            if self._is_float(name)
+        }
+        for inner in graphs.subgraphs(node):
+            _rename(inner, renamed)
+
+    def _convert_attributes(self, node: NodeProto) -> None:
+        by_attribute = _TYPED_BY_ATTRIBUTE.get(node.op_type)
+        found = False
+        for entry in node.attribute:
+            if entry.name == by_attribute:
+                entry.i, found = self.kind, True
+            elif entry.type == AttributeProto.TENSOR and entry.t.data_type == TensorProto.FLOAT:
+                entry.t.CopyFrom(_low_tensor(entry.t, self.precision, entry.t.name))
+        if by_attribute and not found:
+            node.attribute.append(helper.make_attribute(by_attribute, self.kind))
+        if node.op_type == "ConstantOfShape" and not node.attribute:
+            zero = TensorProto(data_type=TensorProto.FLOAT, dims=[1], raw_data=b"\0\0\0\0")
+            node.attribute.append(helper.make_attribute("value", _low_tensor(zero, self.precision, "value")))
+        if node.op_type == "Constant" and node.attribute[0].name in ("value_float", "value_floats"):
+            value = node.attribute[0]
+            plain = (
+                np.float32(value.f) if value.name == "value_float" else np.asarray(value.floats, np.float32)
+            )
+            del node.attribute[:]
+            tensor = _low_tensor(numpy_helper.from_array(np.asarray(plain)), self.precision, "value")
+            node.attribute.append(helper.make_attribute("value", tensor))
+
+
+def _rename(graph: GraphProto, renamed: dict[str, str]) -> None:
+    hidden = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    visible = {old: new for old, new in renamed.items() if old not in hidden}
+    for node in graph.node:
+        _substitute(node.input, visible)
+        for inner in graphs.subgraphs(node):
+            _rename(inner, visible)
+
+
+def _substitute(names: Iterable[str], renamed: dict[str, str]) -> None:
+    listed = list(names)
+    del names[:]  # type: ignore[attr-defined]
+    names.extend(renamed.get(name, name) for name in listed)  # type: ignore[attr-defined]
