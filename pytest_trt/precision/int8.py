@@ -1,11 +1,11 @@
 """Write explicit INT8 into a graph: QuantizeLinear and DequantizeLinear where TensorRT fuses them.
 
-`onnxruntime.quantization`'s quantizer works on files, takes tens of milliseconds for one convolution, quantises biases
-to INT32 and puts a Q between a convolution and the residual Add behind it, where TensorRT's fusion wants none. The
-rules here are TensorRT's own ("Working with Quantized Types", Q/DQ placement recommendations):
+`onnxruntime.quantization`'s quantizer puts a Q between a convolution and the residual Add behind it, where
+TensorRT's fusion wants none, writes 4-bit and 16-bit cases that nobody asked for, and works on files. The rules
+here are TensorRT's own ("Working with Quantized Types", recommended placement of Q/DQ):
 
 - the data input and the weights of Conv, ConvTranspose, Gemm and MatMul are quantised, their bias is not;
-- the output is quantised behind the chain that fuses with them: BatchNormalization, residual Add, then an activation;
+- the output is quantised behind the chain that fuses: BatchNormalization, residual Add, then an activation;
 - of the two inputs of a residual Add the one that is not the fused convolution is quantised;
 - pools get a Q/DQ on both sides, MaxPool with one scale, so that it commutes with Q;
 - a graph without any of these has its inputs and outputs quantised.
@@ -14,6 +14,7 @@ rules here are TensorRT's own ("Working with Quantized Types", Q/DQ placement re
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -46,8 +47,8 @@ def quantize(
     -------
     model : ModelProto
     scales : dict of str to ndarray
-        Tensor name to scale: amax / 127 in float32, 0-d for activations; 1-d for weights, along the output channels
-        (axis 0; 1 for ConvTranspose; by transB for Gemm; the last for a 2-D MatMul). Symmetric, zero point 0.
+        Tensor name to scale: amax / 127 in float32, 0-d for activations; 1-d for weights, along the output
+        channels (axis 0; 1 for ConvTranspose; by transB for Gemm; the last for a 2-D MatMul). Zero point 0.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def quantize(
 
 
 def scale_of(amax: float) -> np.ndarray:
-    """Return amax / 127 as a 0-d float32; 1 where amax is so small that the scale would not be a normal number."""
+    """Return amax / 127 as a 0-d float32; 1 where that would not be a normal number."""
     scale = np.float32(amax / 127.0)
     return np.asarray(scale if scale >= np.finfo(np.float32).tiny else np.float32(1.0))
 
@@ -81,11 +82,13 @@ def quantize_array(array: np.ndarray, scale: np.ndarray, axis: int | None) -> np
     """Return array / scale, rounded half to even and held within [-128, 127], as int8."""
     if axis is not None:
         scale = scale.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
-    return np.clip(np.rint(array.astype(np.float32) / scale), -128, 127).astype(np.int8)
+    steps = np.rint(array.astype(np.float32) / scale)
+    stored: np.ndarray = np.clip(steps, -128, 127).astype(np.int8)
+    return stored
 
 
 def weight_axis(node: NodeProto, rank: int) -> int | None:
-    """Return the axis of a node's weights that runs over its output channels, None where one scale has to do."""
+    """Return the axis of a node's weights that runs over output channels; None: one scale has to do."""
     if node.op_type == "ConvTranspose":
         return 1
     if node.op_type == "Gemm":
@@ -161,7 +164,7 @@ class _Inserter:
 
     def _chain_end(self, node: NodeProto, fused: set[str]) -> str:
         """Follow what fuses behind a weighted node: BatchNormalization, one residual Add, one activation."""
-        end = node.output[0]
+        end: str = node.output[0]
         allowed = ["BatchNormalization", "Add", *_ACTIVATIONS]
         while (reader := self._only_reader(end)) is not None and reader.op_type in allowed:
             if reader.op_type == "Add":
@@ -211,7 +214,7 @@ class _Inserter:
             return self.weights[name, axis], []
         scale = weight_scales(array, axis)
         self.scales.setdefault(name, scale)
-        by_axis = {} if axis is None else {"axis": axis}
+        by_axis: dict[str, Any] = {} if axis is None else {"axis": axis}
         params = self._parameters(name, scale)
         made = self.weights[name, axis] = self.names.fresh(f"{name}_dq")
         nodes = []
@@ -244,7 +247,7 @@ class _Inserter:
     def _store(self, name: str, array: np.ndarray) -> None:
         self.tensors[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
 
-    def _node(self, kind: str, inputs: list[str], output: str, attributes: dict[str, int]) -> NodeProto:
+    def _node(self, kind: str, inputs: list[str], output: str, attributes: dict[str, Any]) -> NodeProto:
         return helper.make_node(
             kind, inputs, [output], name=self.names.fresh(f"{kind}_{output}"), **attributes
         )

@@ -58,8 +58,8 @@ def prepare(
     precision : str
         `fp32`, `tf32`, `fp16`, `bf16` or `int8`.
     strong : bool
-        Whether the network will be strongly typed. Otherwise 16-bit precisions are builder flags, and INT8 is a Q/DQ
-        graph with float weights behind a Q of their own, which is what TensorRT 8.6 wants.
+        Whether the network will be strongly typed. Otherwise 16-bit precisions are builder flags, and INT8 is
+        a Q/DQ graph with float weights behind a Q of their own, which is what TensorRT 8.6 wants.
     ranges : mapping of str to float, optional
         Tensor name to amax, from `measure_ranges`. INT8 needs it unless the model has Q/DQ of its own.
 
@@ -72,7 +72,8 @@ def prepare(
     SettingsError
         The precision is unknown.
     PrecisionError
-        INT8 without ranges, a tensor without a range, or a model that ONNX cannot lift to the operator set needed.
+        INT8 without ranges, a tensor without a range, or a model that ONNX cannot lift to the operator set
+        that the precision needs.
     ModelError
         The model contradicts itself.
     """

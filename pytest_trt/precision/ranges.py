@@ -18,14 +18,16 @@ def measure_ranges(model: ModelProto, feeds: Iterable[Mapping[str, np.ndarray]])
     Parameters
     ----------
     model : ModelProto
-        A model in float32. It is run as it is, in one ONNX Runtime session with one thread and no graph optimisation.
+        A model in float32. It is run as it is, in one ONNX Runtime session with one thread and no graph
+        optimisation.
     feeds : iterable of mapping of str to ndarray
         Inputs of the model, one mapping a run.
 
     Returns
     -------
     dict of str to float
-        Tensor name (graph inputs included, initializers not) to amax. 0.0 where nothing finite and non-zero was seen.
+        Tensor name (graph inputs included, initializers not) to amax; 0.0 where only zeros, NaN or infinities
+        were seen.
 
     Raises
     ------
@@ -34,7 +36,7 @@ def measure_ranges(model: ModelProto, feeds: Iterable[Mapping[str, np.ndarray]])
 
     Notes
     -----
-    Min-max calibration, symmetric: scale = amax / 127. NaN and infinities do not count: a scale must be finite.
+    Min-max calibration, symmetric: scale = amax / 127. NaN and infinities do not count: a scale is finite.
     """
     probe = onnx.ModelProto()
     probe.CopyFrom(model)

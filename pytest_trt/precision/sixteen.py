@@ -1,8 +1,8 @@
 """Rewrite a float32 graph to fp16 or bf16, with float32 kept at its inputs and outputs.
 
-`onnxruntime.transformers.float16` does half of this. It knows no bf16, leaves the graph unsorted, keeps Min, Max and
-TopK in float32 although ONNX and TensorRT have them in 16 bits, and lifts weights below 2^-24 to 2^-24. Here ONNX's
-own operator schemas decide, so one rewrite serves both types; a test holds it against that library.
+`onnxruntime.transformers.float16` does half of this. It knows no bf16, leaves the graph unsorted, keeps Min,
+Max and TopK in float32 although ONNX and TensorRT have them in 16 bits, and lifts weights below 2^-24 to 2^-24.
+Here ONNX's own operator schemas decide, so one rewrite serves both types; a test holds it against that library.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def retype(model: ModelProto, precision: str) -> tuple[ModelProto, tuple[str, ..
     Returns
     -------
     model : ModelProto
-        It begins with a Cast of each float32 input and ends with a Cast of each float32 output; weights are rounded
-        to nearest even, finite ones beyond the type's range become its largest value.
+        It begins with a Cast of each float32 input and ends with a Cast of each float32 output; weights are
+        rounded to nearest even, finite ones beyond the type's range become its largest value.
     kept : tuple of str
         Nodes whose operator ONNX does not define for the type (and If, Loop, Scan): Casts stand around them.
 
@@ -61,27 +61,27 @@ def retype(model: ModelProto, precision: str) -> tuple[ModelProto, tuple[str, ..
 def round_weights(array: np.ndarray, precision: str) -> np.ndarray:
     """Return float32 values rounded to fp16 (as float16) or bf16 (as uint16 bit patterns), nearest even.
 
-    Finite values beyond the range become the largest finite value: a constant such as -FLT_MAX means "no bound".
+    Finite values beyond the range become the largest finite value, as in ONNX Runtime's converter.
     """
     limit = _LARGEST[precision]
     held = np.where(np.isfinite(array), np.clip(array, -limit, limit), array).astype(np.float32)
     if precision == "fp16":
-        return held.astype(np.float16)
+        return np.asarray(held.astype(np.float16))
     bits = held.view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-    return np.where(np.isnan(held), np.uint32(0x7FC0), rounded).astype(np.uint16)
+    patterns: np.ndarray = np.where(np.isnan(held), np.uint32(0x7FC0), rounded).astype(np.uint16)
+    return patterns
 
 
 def _low_tensor(tensor: TensorProto, precision: str, name: str) -> TensorProto:
     array = numpy_helper.to_array(tensor)
     raw = round_weights(np.asarray(array, dtype=np.float32), precision)
-    return helper.make_tensor(
-        name, _TYPES[precision][0], array.shape, raw.astype(raw.dtype.newbyteorder("<")).tobytes(), raw=True
-    )
+    little = raw.astype(raw.dtype.newbyteorder("<")).tobytes()
+    return helper.make_tensor(name, _TYPES[precision][0], array.shape, little, raw=True)
 
 
 class _Rewriter:
-    """One pass over a sorted graph; each float32 tensor has a 16-bit and a 32-bit name, made when first read."""
+    """One pass over a sorted graph; a float32 tensor gets its 16-bit or 32-bit twin when first read."""
 
     def __init__(self, model: ModelProto, precision: str) -> None:
         self.graph = model.graph
@@ -115,7 +115,7 @@ class _Rewriter:
         return self.types.get(name) == TensorProto.FLOAT
 
     def _convert(self, node: NodeProto) -> bool:
-        """Append the node in its new types; tell whether it runs in 16 bits (or has no float tensor at all)."""
+        """Append the node in its new types; tell whether it runs in 16 bits (or has no float tensor)."""
         plan = self._plan(node)
         fresh = NodeProto()
         fresh.CopyFrom(node)
