@@ -49,8 +49,8 @@ class DetectedGpu:
 def detect() -> tuple[DetectedGpu, ...]:
     """Return the GPUs that CUDA_VISIBLE_DEVICES leaves visible; empty without a GPU or a driver.
 
-    NVML is asked first, then `nvidia-smi`, then `/proc/driver/nvidia`. Nothing is raised, and the answer is kept
-    for the life of the process (`detect.cache_clear()` forgets it).
+    NVML is asked first, then `nvidia-smi`, then `/proc/driver/nvidia`. Nothing is raised. The answer is kept
+    for the life of the process; `detect.cache_clear()` forgets it.
     """
     probes: tuple[Callable[[], list[DetectedGpu]], ...] = (probe_nvml, probe_smi, probe_proc)
     for probe in probes:
@@ -63,8 +63,8 @@ def detect() -> tuple[DetectedGpu, ...]:
 def select_visible(found: Iterable[DetectedGpu], visible: str | None) -> tuple[DetectedGpu, ...]:
     """Return the GPUs that a value of CUDA_VISIBLE_DEVICES shows, renumbered in its order.
 
-    An entry is an index, or the beginning of a UUID; the first one that names no GPU ends the list, as it does
-    for CUDA (CUDA C++ Programming Guide, "CUDA Environment Variables"). A MIG slice (`MIG-...`) shows as the
+    An entry is an index, or the beginning of a UUID; the first one that names no GPU ends the list, as with
+    CUDA (CUDA C++ Programming Guide, "CUDA Environment Variables"). A MIG slice (`MIG-...`) shows as the
     first GPU.
     """
     everything = tuple(found)
