@@ -1,0 +1,22 @@
+"""The command line beside pytest: `python -m pytest_trt COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from pytest_trt import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status: 0 good, 1 something is wrong, 2 wrong use."""
+    parser = argparse.ArgumentParser(prog="python -m pytest_trt", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"pytest-trt {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    doctor = commands.add_parser("doctor", help="say what is here, what is missing and how to get it")
+    doctor.add_argument("--json", action="store_true", help="the same facts as JSON, for a bug report")
+    given = parser.parse_args(arguments)
+
+    from pytest_trt.cli import doctor as command  # imports on demand: --help answers at once
+
+    return command.run(as_json=given.json)
