@@ -1,0 +1,311 @@
+"""From ONNX bytes to a plan: parse, configure, build, and tell in TensorRT's words what it refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.errors import ModelError, RuntimeMissingError, UnsupportedError
+from pytest_trt.records import LogLine
+from pytest_trt.runtime.capture import Captured, process_capture
+from pytest_trt.runtime.inspect import engine_layers, read_log
+from pytest_trt.runtime.load import Runtime
+from pytest_trt.runtime.log import errors_in, keep
+from pytest_trt.runtime.plan import Plan
+from pytest_trt.runtime.profiles import Profile, add_profiles
+
+if TYPE_CHECKING:
+    from pytest_trt.runtime.plans import PlanCache
+
+SCHEMA = 1  # Counts up when a plan built by this file from the same request would differ.
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """All that decides what is built.
+
+    Attributes
+    ----------
+    model : bytes
+        A serialised ONNX model.
+    strongly_typed : bool
+        The graph's types decide; else builder flags may lower the precision.
+    flags, clear : frozenset of str
+        Names of `BuilderFlag` to set (`FP16`) and to clear (`TF32`). A name to clear that does not exist is no error.
+    profile : mapping of str to (min, opt, max), optional
+        Shapes of the dynamic inputs.
+    more_profiles : tuple of such mappings
+        Further optimization profiles, indices 1 and up.
+    outputs : tuple of str
+        Inner tensors to mark as outputs as well.
+    workspace_bytes : int, optional
+        Limit of the workspace pool.
+    detailed : bool
+        DETAILED profiling verbosity, so that layers can be inspected.
+    sm : int, optional
+        Compute capability to build for (TensorRT-RTX only); None is that of the runtime's GPU class.
+    dynamic_ranges : mapping of str to float, optional
+        Implicit INT8 (up to 10.x): tensor name to largest absolute value.
+    """
+
+    model: bytes
+    strongly_typed: bool = True
+    flags: frozenset[str] = frozenset()
+    clear: frozenset[str] = frozenset({"TF32"})
+    profile: Profile | None = None
+    more_profiles: tuple[Profile, ...] = ()
+    outputs: tuple[str, ...] = ()
+    workspace_bytes: int | None = None
+    detailed: bool = True
+    sm: int | None = None
+    dynamic_ranges: Mapping[str, float] | None = field(default=None)
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """All optimization profiles, in order."""
+        return (*(() if self.profile is None else (self.profile,)), *self.more_profiles)
+
+    def key(self, rt: Runtime) -> str:
+        """Return the content key of this request on a runtime, hexadecimal."""
+        facts = {
+            "schema": SCHEMA,
+            "plays": rt.plays,
+            "product": rt.product,
+            "gpu": rt.gpu.name,
+            "sm": self.sm or rt.gpu.sm,
+            "device": rt.device,
+            "model": hashlib.sha256(self.model).hexdigest(),
+            "strong": self.strongly_typed,
+            "flags": sorted(self.flags),
+            "clear": sorted(self.clear),
+            "profiles": [
+                {name: [list(map(int, shape)) for shape in shapes] for name, shapes in profile.items()}
+                for profile in self.profiles
+            ],
+            "outputs": list(self.outputs),
+            "workspace": self.workspace_bytes,
+            "detailed": self.detailed,
+            "ranges": sorted((self.dynamic_ranges or {}).items()),
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def build_plan(rt: Runtime, request: BuildRequest, cache: PlanCache | None = None) -> Plan:
+    """Return the plan that a TensorRT builds from a request, from the cache if it is there.
+
+    Raises
+    ------
+    ModelError
+        The bytes are not an ONNX model, or name an output that is not there.
+    ProfileError
+        A dynamic input has no profile, or a profile does not fit the network.
+    UnsupportedError
+        TensorRT refused; `why` holds its words.
+    """
+    if not rt.can_build:
+        raise RuntimeMissingError(f"{rt.title} cannot build here")
+    if cache is None:
+        return _build(rt, request)
+    key = request.key(rt)
+    plan = cache.load(key)
+    if plan is None:
+        plan = _build(rt, request)
+        cache.store(key, plan)
+    return plan
+
+
+def _build(rt: Runtime, request: BuildRequest) -> Plan:
+    begin = time.perf_counter()
+    held = Captured()
+    with rt.logger.collect() as lines:
+        with nullcontext(held) if rt.emulated else process_capture().block() as held:
+            with rt.memory.active() if rt.memory is not None else nullcontext():
+                data, flags = _Build(rt, request, lines).run()
+        seconds = time.perf_counter() - begin
+    layers = read_log(lines) if request.detailed else ()
+    if not layers and request.detailed and rt.can_execute:
+        plan = Plan(
+            data, keep(lines, rt.log_level), seconds, held.text, flags, lambda: inspect_plan(rt, data)
+        )
+    else:
+        plan = Plan(data, keep(lines, rt.log_level), seconds, held.text, flags, layers)
+    return plan
+
+
+def inspect_plan(rt: Runtime, data: bytes) -> Any:
+    """Return the layers of a plan by loading it once."""
+    with rt.memory.active() if rt.memory is not None else nullcontext():
+        runtime = rt.trt.Runtime(rt.logger.raw)
+        engine = runtime.deserialize_cuda_engine(data)
+        if engine is None:
+            return ()
+        layers = engine_layers(rt.trt, engine)
+        del engine
+        del runtime
+    return layers
+
+
+class _Build:
+    """One build; holds builder, network and config so that they die in that order's reverse."""
+
+    def __init__(self, rt: Runtime, request: BuildRequest, lines: list[LogLine]) -> None:
+        self.rt, self.request, self.lines = rt, request, lines
+        self.trt = rt.trt
+
+    def run(self) -> tuple[bytes, frozenset[str]]:
+        self._check_typing()
+        builder = self._made(self.trt.Builder(self.rt.logger.raw), "a builder")
+        mask = self.rt.features.network_flags(self.request.strongly_typed)
+        network = self._made(builder.create_network(mask), f"a network with flags {mask:#x}")
+        parser = self._made(self.trt.OnnxParser(network, self.rt.logger.raw), "an ONNX parser")
+        self._parse(parser)
+        if network.num_outputs == 0:
+            raise ModelError("the model has no output", mend="add graph outputs to the ONNX model")
+        self._mark_outputs(network)
+        config = self._made(builder.create_builder_config(), "a builder config")
+        flags = self._configure(config)
+        self._set_ranges(network)
+        refusal = add_profiles(builder, network, config, self.request.profiles)
+        if refusal:
+            raise self._refused(refusal)
+        memory = builder.build_serialized_network(network, config)
+        if memory is None:
+            raise self._refused("did not build the model")
+        return bytes(memory), flags
+
+    def _check_typing(self) -> None:
+        features = self.rt.features
+        if self.request.strongly_typed and not features.strong_typing:
+            raise UnsupportedError(
+                f"{self.rt.title} has no strongly typed networks",
+                why="they came with TensorRT 10",
+                mend="--trt-typing=weak or auto",
+            )
+        if not self.request.strongly_typed and not features.weak_typing:
+            raise UnsupportedError(
+                f"{self.rt.title} has no weakly typed networks",
+                why="precision flags ended with TensorRT 10.x and TensorRT-RTX 1.4",
+                mend="--trt-typing=strong or auto",
+            )
+
+    def _made(self, thing: Any, name: str) -> Any:
+        """Return a factory's product; TensorRT gives None and logs instead of raising."""
+        if thing is None:
+            raise self._refused(f"did not make {name}")
+        return thing
+
+    def _refused(self, what: str) -> UnsupportedError:
+        words = errors_in(self.lines) or ("TensorRT logged no error",)
+        return UnsupportedError(f"{self.rt.title} {what}: {_first_line(words[0])}", why=words)
+
+    def _parse(self, parser: Any) -> None:
+        if not self.request.model:
+            raise ModelError("the model is empty: 0 bytes")
+        if parser.parse(self.request.model):
+            return
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        words = tuple(dict.fromkeys(_parser_words(error) for error in errors)) or errors_in(self.lines)
+        if any(error.code().name == "MODEL_DESERIALIZE_FAILED" for error in errors):
+            raise ModelError(
+                f"not an ONNX model: {self.rt.title} cannot read these {len(self.request.model)} bytes",
+                why=words,
+                mend="give the bytes of a .onnx file, or onnx.ModelProto.SerializeToString()",
+            )
+        first = _first_line(words[0]) if words else "no error was told"
+        raise UnsupportedError(f"{self.rt.title} did not parse the model: {first}", why=words)
+
+    def _mark_outputs(self, network: Any) -> None:
+        if not self.request.outputs:
+            return
+        present = {network.get_output(index).name for index in range(network.num_outputs)}
+        tensors = {}
+        for index in range(network.num_layers):
+            layer = network.get_layer(index)
+            for slot in range(layer.num_outputs):
+                tensor = layer.get_output(slot)
+                if tensor is not None:
+                    tensors[tensor.name] = tensor
+        for name in self.request.outputs:
+            if name in present:
+                continue
+            if name not in tensors:
+                raise ModelError(
+                    f"the network has no tensor {name!r} to mark as an output",
+                    why=f"it has {', '.join(sorted(tensors))}",
+                )
+            network.mark_output(tensors[name])
+
+    def _configure(self, config: Any) -> frozenset[str]:
+        """Set flags by name and return the names that read back as set."""
+        trt, request = self.trt, self.request
+        known = set(self.rt.features.builder_flags)
+        for name in sorted(request.flags - known):
+            raise UnsupportedError(
+                f"{self.rt.title} has no builder flag {name}", why=f"it has {', '.join(sorted(known))}"
+            )
+        for name in sorted(request.flags):
+            config.set_flag(getattr(trt.BuilderFlag, name))
+        for name in sorted(request.clear & known):
+            config.clear_flag(getattr(trt.BuilderFlag, name))
+        wrong = [
+            name for name in sorted(request.flags) if not config.get_flag(getattr(trt.BuilderFlag, name))
+        ]
+        if wrong:  # Some flags only log that they were refused.
+            raise self._refused(f"did not take the builder flag {wrong[0]}")
+        if request.workspace_bytes is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_bytes)
+        if request.detailed:
+            config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        if self.rt.features.rtx:
+            self._target(config)
+        asked = (request.flags | request.clear | {"TF32"}) & known
+        return frozenset(name for name in asked if config.get_flag(getattr(trt.BuilderFlag, name)))
+
+    def _target(self, config: Any) -> None:
+        """Name the compute capability to build for; unset would mean Ampere and newer."""
+        sm = self.request.sm or self.rt.gpu.sm
+        name = f"SM{sm}"
+        if name not in self.rt.features.compute_capabilities:
+            good = ", ".join(n for n in self.rt.features.compute_capabilities if n.startswith("SM"))
+            raise UnsupportedError(
+                f"{self.rt.title} does not build for {name} ({self.rt.gpu.name})", why=f"it builds for {good}"
+            )
+        config.num_compute_capabilities = 1
+        if not config.set_compute_capability(getattr(self.trt.ComputeCapability, name), 0):
+            raise self._refused(f"did not take the compute capability {name}")
+
+    def _set_ranges(self, network: Any) -> None:
+        ranges = self.request.dynamic_ranges
+        if not ranges:
+            return
+        if not self.rt.features.dynamic_ranges:
+            raise UnsupportedError(
+                f"{self.rt.title} has no implicit INT8",
+                why="dynamic ranges and calibrators ended with TensorRT 10.x",
+                mend="--trt-int8=explicit",
+            )
+        tensors = [network.get_input(index) for index in range(network.num_inputs)]
+        for index in range(network.num_layers):
+            layer = network.get_layer(index)
+            tensors += [layer.get_output(slot) for slot in range(layer.num_outputs)]
+        for tensor in tensors:
+            if tensor is not None and tensor.name in ranges:
+                limit = float(ranges[tensor.name])
+                if not tensor.set_dynamic_range(-limit, limit):
+                    raise self._refused(f"did not take the range {limit} of tensor {tensor.name!r}")
+
+
+def _parser_words(error: Any) -> str:
+    """Return one parser error in words, with the operator where this version tells it (from 10.0)."""
+    operator = error.node_operator() if hasattr(error, "node_operator") else ""
+    place = f" (node {error.node()}, {operator})" if operator else ""
+    return f"{error.code().name}: {str(error.desc()).strip()}{place}"
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0][:200] if text.strip() else "no words"
