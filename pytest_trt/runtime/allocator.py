@@ -13,8 +13,8 @@ from pytest_trt.runtime.memory import Array, Buffer, Memory, Stream
 class OutputAllocator:
     """An `IOutputAllocator` on our memory; `raw` is what TensorRT is given.
 
-    TensorRT swallows what a callback raises, so the callbacks keep the error and `take` raises it. The surface of
-    10.x shows no methods on the base class, yet the same names are looked up.
+    TensorRT swallows what a callback raises, so the callbacks keep the error and `take` raises it. The
+    surface of 10.x shows no methods on the base class, yet the same names are looked up.
     """
 
     def __init__(self, trt: Any, memory: Memory, stream: Stream) -> None:

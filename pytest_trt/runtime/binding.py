@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pytest_trt.errors import InputError, ProfileError
 
 Shape = tuple[int, ...]
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "FLOAT": np.dtype(np.float32),
     "HALF": np.dtype(np.float16),
     "INT8": np.dtype(np.int8),
@@ -101,7 +101,8 @@ def check_inputs(
     Raises
     ------
     InputError
-        An unknown name, a missing input, a wrong number of dimensions, fixed extent or dtype (none is converted).
+        An unknown name, a missing input, a wrong number of dimensions, fixed extent or dtype (none is
+        converted).
     ProfileError
         An extent lies outside the profile.
     """
@@ -131,9 +132,10 @@ def _check(info: TensorInfo, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
         )
     if array.ndim != len(info.shape):
         raise InputError(
-            f"input {info.name!r} has shape {array.shape}, the engine takes {len(info.shape)} dimensions {info.shape}"
+            f"input {info.name!r} has shape {array.shape}, the engine takes {len(info.shape)} dimensions",
+            why=f"declared: {info.shape}, -1 is dynamic",
         )
-    for axis, (extent, declared) in enumerate(zip(array.shape, info.shape)):
+    for axis, (extent, declared) in enumerate(zip(array.shape, info.shape, strict=True)):
         if declared not in (-1, extent):
             raise InputError(
                 f"input {info.name!r} has shape {array.shape}, dimension {axis} must be {declared}",
@@ -141,7 +143,7 @@ def _check(info: TensorInfo, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
             )
     if info.profile is not None:
         low, _, high = info.profile
-        if any(not a <= n <= b for a, n, b in zip(low, array.shape, high)):
+        if any(not a <= n <= b for a, n, b in zip(low, array.shape, high, strict=True)):
             raise ProfileError(
                 f"input {info.name!r} has shape {array.shape}, outside the profile {low} to {high}",
                 mend="build with a profile that includes it, or give another shape",

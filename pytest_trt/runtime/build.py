@@ -36,7 +36,8 @@ class BuildRequest:
     strongly_typed : bool
         The graph's types decide; else builder flags may lower the precision.
     flags, clear : frozenset of str
-        Names of `BuilderFlag` to set (`FP16`) and to clear (`TF32`). A name to clear that does not exist is no error.
+        Names of `BuilderFlag` to set (`FP16`) and to clear (`TF32`). A name to clear that does not exist is
+        no error.
     profile : mapping of str to (min, opt, max), optional
         Shapes of the dynamic inputs.
     more_profiles : tuple of such mappings
@@ -121,12 +122,13 @@ def build_plan(rt: Runtime, request: BuildRequest, cache: PlanCache | None = Non
 
 def _build(rt: Runtime, request: BuildRequest) -> Plan:
     begin = time.perf_counter()
-    held = Captured()
-    with rt.logger.collect() as lines:
-        with nullcontext(held) if rt.emulated else process_capture().block() as held:
-            with rt.memory.active() if rt.memory is not None else nullcontext():
-                data, flags = _Build(rt, request, lines).run()
-        seconds = time.perf_counter() - begin
+    with (
+        rt.logger.collect() as lines,
+        nullcontext(Captured()) if rt.emulated else process_capture().block() as held,
+        rt.active(),
+    ):
+        data, flags = _Build(rt, request, lines).run()
+    seconds = time.perf_counter() - begin
     layers = read_log(lines) if request.detailed else ()
     if not layers and request.detailed and rt.can_execute:
         plan = Plan(
@@ -139,7 +141,7 @@ def _build(rt: Runtime, request: BuildRequest) -> Plan:
 
 def inspect_plan(rt: Runtime, data: bytes) -> Any:
     """Return the layers of a plan by loading it once."""
-    with rt.memory.active() if rt.memory is not None else nullcontext():
+    with rt.active():
         runtime = rt.trt.Runtime(rt.logger.raw)
         engine = runtime.deserialize_cuda_engine(data)
         if engine is None:

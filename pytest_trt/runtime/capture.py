@@ -20,10 +20,11 @@ class Captured:
 
 
 class FdCapture:
-    """Redirects descriptors 1 and 2 while at least one block is open; safe for several threads and re-entrant.
+    """Redirects descriptors 1 and 2 while at least one block is open; safe for several threads.
 
-    Blocks that overlap in time share one redirection, so builders in parallel threads are not serialised; each gets
-    all that was printed while it was open. pytest's own capture is a redirection too and is put back as it was.
+    Blocks that overlap in time share one redirection, so builders in parallel threads are not serialised;
+    each gets all that was printed while it was open. pytest's own capture is a redirection too and is put
+    back as it was.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class FdCapture:
             return
         _flush()
         try:
-            self._file = tempfile.TemporaryFile()
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed in _restore
             for number in (1, 2):
                 self._saved.append((number, os.dup(number)))
                 os.dup2(self._file.fileno(), number)
@@ -93,7 +94,7 @@ def _tail(file: IO[bytes] | None, start: int) -> str:
     return os.pread(file.fileno(), max(0, _size(file) - start), start).decode("utf-8", "replace")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def process_capture() -> FdCapture:
     """Return the one capture of this process: descriptors 1 and 2 are the process's own."""
     return FdCapture()

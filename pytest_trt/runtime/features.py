@@ -9,7 +9,7 @@ from pytest_trt.errors import NotEmulated
 
 
 def probe(owner: Any, name: str) -> bool:
-    """Return whether `owner` has the attribute `name`; an emulated name that is real but not played counts as had."""
+    """Return whether `owner` has `name`; a real name that the emulator does not play counts as had."""
     try:
         return hasattr(owner, name)
     except NotEmulated:
@@ -34,7 +34,8 @@ class Features:
     strong_typing : bool
         A typed graph decides the precision.
     needs_explicit_batch : bool
-        `create_network()` without `EXPLICIT_BATCH` would mean implicit batch (8.6), or the flag is a no-op (10.x).
+        `create_network()` without `EXPLICIT_BATCH` would mean implicit batch (8.6), or the flag is a no-op
+        (10.x).
     calibrators, layer_precision, dynamic_ranges : bool
         Implicit INT8, per-layer precision, tensor ranges.
     progress_monitor, debug_tensors, unfused_debug_tensors : bool
@@ -70,7 +71,8 @@ class Features:
 
         Notes
         -----
-        Source: the probes that hold for TensorRT 8.6 to 11.4 and TensorRT-RTX 1.4 to 1.7, read from their bindings.
+        Source: the probes that hold for TensorRT 8.6 to 11.4 and TensorRT-RTX 1.4 to 1.7, read from their
+        bindings.
         """
         rtx = probe(trt, "ComputeCapability")
         flags = members(trt.BuilderFlag)
@@ -98,10 +100,11 @@ class Features:
         )
 
     def network_flags(self, strong: bool) -> int:
-        """Return the bit mask for `create_network`: explicit batch where the name exists, strong typing if asked.
+        """Return the bits for `create_network`: explicit batch where the name exists, strong typing if asked.
 
-        The same name has other values in other versions (`STRONGLY_TYPED` is bit 1 in 10.x and bit 0 from 11.0), and
-        a wrong bit gives no network or asks for Python plugins, so the mask is always made from names.
+        The same name has other values in other versions (`STRONGLY_TYPED` is bit 1 in 10.x and bit 0 from
+        11.0), and a wrong bit gives no network or asks for Python plugins, so the mask is always made from
+        names.
         """
         bits = dict(self.network_bits)
         mask = 1 << bits["EXPLICIT_BATCH"] if "EXPLICIT_BATCH" in bits else 0

@@ -1,4 +1,4 @@
-"""Layers of an engine as records: from the inspector in both JSON dialects, or from the DETAILED build log."""
+"""Layers of an engine as records: from the inspector in both JSON dialects, or from the build log."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def _logged_layer(text: str) -> LayerInfo | None:
 def read_json(text: str) -> tuple[LayerInfo, ...]:
     """Return the layers of the inspector's JSON.
 
-    Both dialects are read: up to 10.x a tensor has `Format/Datatype`; 11.x and TensorRT-RTX split it. An engine that
-    was not built with DETAILED verbosity gives names only; text that is not JSON gives `()`.
+    Both dialects are read: up to 10.x a tensor has `Format/Datatype`; 11.x and TensorRT-RTX split it. An
+    engine that was not built with DETAILED verbosity gives names only; text that is not JSON gives `()`.
     """
     try:
         document = json.loads(text)

@@ -1,9 +1,10 @@
-"""Which TensorRT executes and which one builds in this session: real ones where they can, else the emulator."""
+"""Which TensorRT executes in this session and which one builds: a real one if it can, or the emulator."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,10 @@ class Runtime:
             return f"{TITLES[self.product]} {self.version}"
         return f"emulator ({self.plays})" + ("" if self.device == "cpu" else f" on {self.device}")
 
+    def active(self) -> AbstractContextManager[Any]:
+        """A block in which this thread addresses the device; where there is none, a block without effect."""
+        return nullcontext() if self.memory is None else self.memory.active()
+
 
 @dataclass(frozen=True, eq=False)
 class Discovery:
@@ -82,7 +87,8 @@ class Discovery:
     builder : Runtime or None
         A real TensorRT that builds; never the emulator.
     missing : tuple of Missing
-        What is not here, with the reason and the way to get it: `tensorrt`, `tensorrt_rtx`, `pycuda`, `gpu`, `build`.
+        What is not here, with the reason and the way to get it: `tensorrt`, `tensorrt_rtx`, `pycuda`, `gpu`,
+        `build`.
     label : str
         The executor for people, `off` or `none`.
     """
@@ -96,6 +102,11 @@ class Discovery:
         """Return what is said about a missing thing, None when it is here."""
         return next((thing for thing in self.missing if thing.name == name), None)
 
+    def close(self) -> None:
+        """Give the device back; sessions must be closed before."""
+        if self.executor is not None and self.executor.memory is not None:
+            self.executor.memory.close()
+
 
 def discover(settings: Settings) -> Discovery:
     """Return who executes and who builds under these settings.
@@ -103,11 +114,11 @@ def discover(settings: Settings) -> Discovery:
     Raises
     ------
     RuntimeMissingError
-        `--trt-runtime` names a TensorRT that is not installed or does not load (its ImportError is quoted), or
-        `--trt-device=cuda:N` lacks PyCUDA or the GPU.
+        `--trt-runtime` names a TensorRT that is not installed or does not load (its ImportError is quoted),
+        or `--trt-device=cuda:N` lacks PyCUDA or the GPU.
     SettingsError
-        Unknown GPU class or emulated version, a real GPU of another class than asked for, or a fault for a real
-        TensorRT.
+        Unknown GPU class or emulated version, a real GPU of another class than asked for, or a fault for a
+        real TensorRT.
     """
     if settings.runtime == "off":
         return Discovery(None, None, (), "off")
@@ -186,8 +197,8 @@ class _Search:
             )
         if self.asked is not None and not self.asked.admits(real.gpu_class):
             raise SettingsError(
-                f"--gpu={self.settings.gpu} was asked for, but GPU {real.index} is {real.gpu_class.name} ({real.title})",
-                why="results of one GPU class say nothing of another",
+                f"--gpu={self.settings.gpu} was asked for, and the GPU is a {real.gpu_class.name}",
+                why=f"GPU {real.index} is {real.title}; results of one class say nothing of another",
                 mend=f"--gpu={real.gpu_class.name} or --gpu=auto; or --trt-runtime=emulator to emulate "
                 f"{self.settings.gpu} on the CPU",
             )
@@ -265,7 +276,7 @@ class _Search:
         if self.settings.faults and (executor is None or not executor.emulated):
             raise SettingsError(
                 f"--trt-fault={self.settings.faults[0]} needs the emulator",
-                why=f"a fault cannot be put into {executor.title if executor else 'a TensorRT that does not run'}",
+                why=f"{executor.title} executes here" if executor else "nothing executes here",
                 mend="add --trt-runtime=emulator",
             )
 

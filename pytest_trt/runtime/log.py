@@ -24,10 +24,10 @@ _LEVELS = {
 class TrtLogger:
     """TensorRT's logger: `raw` is the `ILogger` to hand over, `collect()` gathers what is said meanwhile.
 
-    TensorRT treats its logger as a singleton and keeps a pointer to it as long as the process lives, so there is one
-    of these for each real module (`logger_of`). Lines go to the collectors of the thread that logs; lines of
-    TensorRT's own threads go to every open collector; lines that nobody collects go to the `logging` logger
-    `pytest_trt.tensorrt`.
+    TensorRT treats its logger as a singleton and keeps a pointer to it as long as the process lives, so there
+    is one of these for each real module (`logger_of`). Lines go to the collectors of the thread that logs;
+    lines of TensorRT's own threads go to every open collector; lines that nobody collects go to the `logging`
+    logger `pytest_trt.tensorrt`.
     """
 
     def __init__(self, trt: Any) -> None:
@@ -57,7 +57,7 @@ class TrtLogger:
 
     @contextmanager
     def collect(self) -> Iterator[list[LogLine]]:
-        """Give a list that fills with the lines of this thread, and of TensorRT's own threads, until the end."""
+        """Give a list that fills with the lines of this thread and of TensorRT's own threads."""
         lines: list[LogLine] = []
         entry = (threading.get_ident(), lines)
         with self._lock:
@@ -69,9 +69,9 @@ class TrtLogger:
                 self._open = [other for other in self._open if other is not entry]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def logger_of(trt: Any) -> TrtLogger:
-    """Return the one logger of a real TensorRT module; it lives as long as the process, as TensorRT demands."""
+    """Return the one logger of a real TensorRT module; as TensorRT demands, it never dies."""
     return TrtLogger(trt)
 
 

@@ -41,7 +41,7 @@ class Stream(Protocol):
 
 
 class Memory(Protocol):
-    """What a session needs of a device. Everything but `alloc` and `download` only queues work on the stream."""
+    """What a session needs of a device. `poison` and `upload` only queue work; `download` waits."""
 
     def active(self) -> AbstractContextManager[Any]:
         """A block in which TensorRT and the calls below address this device from this thread."""
@@ -142,7 +142,8 @@ class HostMemory:
         """Wait for the stream and copy out."""
         stream.synchronize()
         nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        return _host(buffer).bytes[start : start + nbytes].copy().view(dtype).reshape(shape)
+        copied: Array = _host(buffer).bytes[start : start + nbytes].copy().view(dtype).reshape(shape)
+        return copied
 
     def create_stream(self) -> HostStream:
         """Return a new stream."""
@@ -178,8 +179,9 @@ class CudaBuffer:
 class CudaMemory:
     """Device memory of one GPU through PyCUDA, on its primary context, where TensorRT lives too.
 
-    Copies go through pinned staging memory, so that they are asynchronous. Staging is kept until the stream was
-    waited for. A thread enters the primary context with `active()`; `pycuda.autoinit` would make another context.
+    Copies go through pinned staging memory, so that they are asynchronous. Staging is kept until `download`
+    has waited for the stream, and is let go with the context current: PyCUDA cannot free it otherwise. A
+    thread enters the primary context with `active()`; `pycuda.autoinit` would make another context.
 
     Raises
     ------
@@ -240,24 +242,33 @@ class CudaMemory:
         if array.nbytes == 0:
             return
         with self.active():
-            pinned = self._cuda.pagelocked_empty(array.shape, array.dtype)
-            pinned[...] = array
+            pinned = self._cuda.pagelocked_empty(array.nbytes, np.uint8)
+            pinned[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             self._cuda.memcpy_htod_async(buffer.address, pinned, stream)
-        with self._lock:
-            self._staged.setdefault(stream.handle, []).append(pinned)
+            with self._lock:
+                self._staged.setdefault(stream.handle, []).append(pinned)
 
     def download(
         self, buffer: Buffer, shape: tuple[int, ...], dtype: npt.DTypeLike, stream: Stream, start: int = 0
     ) -> Array:
         """Queue a copy to pinned memory, wait for the stream, and return an array of its own."""
+        result: Array = np.empty(shape, dtype)
         with self.active():
-            pinned = self._cuda.pagelocked_empty(shape, np.dtype(dtype))
-            if pinned.nbytes:
+            pinned = None
+            if result.nbytes:
+                pinned = self._cuda.pagelocked_empty(result.nbytes, np.uint8)
                 self._cuda.memcpy_dtoh_async(pinned, buffer.address + start, stream)
-            stream.synchronize()
+            self._settle(stream)
+            if pinned is not None:
+                result.reshape(-1).view(np.uint8)[:] = pinned
+            del pinned  # PyCUDA frees it in the thread and context that are current.
+        return result
+
+    def _settle(self, stream: Stream) -> None:
+        stream.synchronize()
         with self._lock:
-            self._staged.pop(stream.handle, None)
-        return np.array(pinned, copy=True)
+            staged = self._staged.pop(stream.handle, None)
+        del staged
 
     def create_stream(self) -> Stream:
         """Return a new PyCUDA stream."""
@@ -266,15 +277,14 @@ class CudaMemory:
         return stream
 
     def destroy_stream(self, stream: Stream) -> None:
-        """Wait for the stream; PyCUDA destroys it with its last reference."""
+        """Wait for the stream; PyCUDA destroys it with its last reference, which should go in `active()`."""
         with self.active():
-            stream.synchronize()
-        with self._lock:
-            self._staged.pop(stream.handle, None)
+            self._settle(stream)
 
     def close(self) -> None:
-        """Release the primary context; buffers and streams must be gone."""
-        self._staged.clear()
+        """Release the primary context, in the thread that made this; buffers and streams must be gone."""
+        with self.active():
+            self._staged.clear()
         self._context.detach()
 
 

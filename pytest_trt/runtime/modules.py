@@ -41,9 +41,9 @@ class Found:
 def find(product: str) -> Found | Missing:
     """Import a product and return it, or say in the words of the ImportError why it is not here.
 
-    A missing shared library shows as an ImportError of the bindings (`libnvinfer.so.10: cannot open shared object
-    file`), so a distribution that is installed may still be unusable; its error is told rather than that of a module
-    that is simply not installed.
+    A missing shared library shows as an ImportError of the bindings (`libnvinfer.so.10: cannot open shared
+    object file`), so a distribution that is installed may still be unusable; its error is told rather than
+    that of a module that is simply not installed.
     """
     reasons: list[tuple[bool, str]] = []
     for helpers, name in _LAYOUTS[product]:

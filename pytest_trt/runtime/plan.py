@@ -46,7 +46,7 @@ class Plan:
 
     @cached_property
     def layers(self) -> Layers:
-        """Layers by the build log, else by the inspector (the plan is loaded for it at the first question)."""
+        """Layers by the build log, else by the inspector, which loads the plan at the first question."""
         return self._layers() if callable(self._layers) else self._layers
 
     @cached_property

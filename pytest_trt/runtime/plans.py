@@ -32,10 +32,10 @@ def default_root() -> Path:
 class PlanCache:
     """Plans in a folder, one file each.
 
-    A plan is code, so the folder is 0700 and each file ends in an HMAC-SHA-256 under a secret that only the user can
-    read; a file that another program wrote, that was cut or changed, or that was renamed to another key is not loaded
-    but removed. Writers replace files whole, so that a reader sees old or new. Nothing is created before the first
-    `store`.
+    A plan is code, so the folder is 0700 and each file ends in an HMAC-SHA-256 under a secret that only the
+    user can read; a file that another program wrote, that was cut or changed, or that was renamed to another
+    key is not loaded but removed. Writers replace files whole, so that a reader sees old or new. Nothing is
+    created before the first `store`.
 
     Parameters
     ----------

@@ -52,22 +52,23 @@ def check_profile(inputs: Mapping[str, tuple[int, ...]], profile: Profile) -> No
         declared = inputs[name]
         if len(shapes) != 3:
             raise ProfileError(f"the profile of {name!r} needs (min, opt, max), not {shapes!r}")
-        for word, shape in zip(("min", "opt", "max"), shapes):
+        for word, shape in zip(("min", "opt", "max"), shapes, strict=True):
             if len(shape) != len(declared):
                 raise ProfileError(
-                    f"{word} shape {tuple(shape)} of {name!r} has {len(shape)} dimensions, the model has {len(declared)}",
+                    f"{word} shape {tuple(shape)} of {name!r} has {len(shape)} axes, not {len(declared)}",
                     why=f"declared: {declared}, -1 is dynamic",
                 )
-            for axis, (extent, fixed) in enumerate(zip(shape, declared)):
+            for axis, (extent, fixed) in enumerate(zip(shape, declared, strict=True)):
                 if fixed not in (-1, extent) or extent < 0:
                     raise ProfileError(
                         f"{word} shape {tuple(shape)} of {name!r}: dimension {axis} is {fixed} in the model",
                         why=f"declared: {declared}, -1 is dynamic",
                     )
-        for axis, (low, typical, high) in enumerate(zip(*shapes)):
+        for axis, (low, typical, high) in enumerate(zip(*shapes, strict=True)):
             if not low <= typical <= high:
                 raise ProfileError(
-                    f"the profile of {name!r} is not min <= opt <= max at dimension {axis}: {low}, {typical}, {high}"
+                    f"the profile of {name!r} is not min <= opt <= max at dimension {axis}",
+                    why=f"min {low}, opt {typical}, max {high}",
                 )
     for name, declared in inputs.items():
         if -1 in declared and name not in profile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -44,16 +44,12 @@ def load_engine(rt: Runtime, plan: Plan | bytes) -> Any:
             mend="--trt-runtime=emulator, or a machine with a GPU that it executes on",
         )
     data = plan.data if isinstance(plan, Plan) else plan
-    with rt.logger.collect() as lines, _active(rt):
+    with rt.logger.collect() as lines, rt.active():
         runtime = rt.trt.Runtime(rt.logger.raw)
         engine = None if runtime is None else runtime.deserialize_cuda_engine(data)
     if engine is None:
         raise _failed(rt, f"{rt.title} did not load the plan of {len(data)} bytes", lines)
     return engine
-
-
-def _active(rt: Runtime) -> Any:
-    return nullcontext() if rt.memory is None else rt.memory.active()
 
 
 def _failed(rt: Runtime, what: str, lines: list[LogLine]) -> ExecutionError:
@@ -172,7 +168,7 @@ class Session:
         """Refuse a second thread: one context must not be used by two at once."""
         if not self._busy.acquire(blocking=False):
             raise UsageError(
-                f"thread {threading.get_ident()} uses an execution context that thread {self._owner} is using",
+                f"thread {threading.get_ident()} uses a context that thread {self._owner} is using",
                 why="a context holds the state of one run; TensorRT's answer would be undefined",
                 mend="one session a thread, on one shared engine",
             )
@@ -271,25 +267,24 @@ class Session:
         return outputs
 
     def close(self) -> None:
-        """Let go of context, engine, buffers and stream, in the order that TensorRT needs; twice is no error."""
+        """Let go of context, engine, buffers and stream in the order that TensorRT needs."""
         if self._closed:
             return
         self._closed = True
         with self.memory.active():
-            self.stream.synchronize()
+            with suppress(ExecutionError):  # What was queued and failed has been told by `run`.
+                self.stream.synchronize()
             self.context = None
-            self._allocators_close()
             self.engine = None
+            for allocator in self._allocators.values():
+                allocator.close()
             for buffer in self._buffers.values():
                 self.memory.free(buffer)
+            self._allocators.clear()
             self._buffers.clear()
             self._host.clear()
             self.memory.destroy_stream(self.stream)
-
-    def _allocators_close(self) -> None:
-        for allocator in self._allocators.values():
-            allocator.close()
-        self._allocators.clear()
+            del self.stream
 
     def __enter__(self) -> Session:
         return self
