@@ -1,8 +1,8 @@
 """Write explicit INT8 into a graph: QuantizeLinear and DequantizeLinear where TensorRT fuses them.
 
 `onnxruntime.quantization`'s quantizer puts a Q between a convolution and the residual Add behind it, where
-TensorRT's fusion wants none, writes 4-bit and 16-bit cases that nobody asked for, and works on files. The rules
-here are TensorRT's own ("Working with Quantized Types", recommended placement of Q/DQ):
+TensorRT's fusion wants none, and works on files. The rules here are TensorRT's own ("Working with Quantized
+Types", recommended placement of Q/DQ):
 
 - the data input and the weights of Conv, ConvTranspose, Gemm and MatMul are quantised, their bias is not;
 - the output is quantised behind the chain that fuses: BatchNormalization, residual Add, then an activation;

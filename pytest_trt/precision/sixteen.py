@@ -1,8 +1,8 @@
 """Rewrite a float32 graph to fp16 or bf16, with float32 kept at its inputs and outputs.
 
 `onnxruntime.transformers.float16` does half of this. It knows no bf16, leaves the graph unsorted, keeps Min,
-Max and TopK in float32 although ONNX and TensorRT have them in 16 bits, and lifts weights below 2^-24 to 2^-24.
-Here ONNX's own operator schemas decide, so one rewrite serves both types; a test holds it against that library.
+Max and TopK in float32 although ONNX and TensorRT have them in 16 bits, and lifts weights below 2^-24 to it.
+Here ONNX's own operator schemas decide, so one rewrite serves both types; a test holds it against that one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,127 @@
+"""Operators that work on one element, one channel or one row at a time, and Concat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from hypothesis import strategies as st
+from onnx import ModelProto
+
+from pytest_trt.strategies import draws, weights
+from pytest_trt.strategies.assemble import Assembly
+from pytest_trt.strategies.case import Case, Shape
+
+_OPERATORS = {
+    "relu": "Relu",
+    "add": "Add",
+    "mul": "Mul",
+    "clip": "Clip",
+    "batch_norm": "BatchNormalization",
+    "concat": "Concat",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "softmax": "Softmax",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class ElementwiseCase(Case):
+    """One operator on x, shape (batch, *shape).
+
+    Attributes
+    ----------
+    shape : tuple of int
+        x without its batch; the first is the channels.
+    form : int
+        add, mul: 0 two inputs, 1 a constant for each channel, 2 one constant. clip: 0 both bounds, 1 the
+        upper, 2 the lower. concat: channels of the second input. softmax: the axis. Else 0.
+    """
+
+    shape: Shape
+    form: int
+
+    families: ClassVar[tuple[str, ...]] = tuple(_OPERATORS)
+    keys: ClassVar[Mapping[str, str]] = {**Case.keys, "shape": "c", "form": "f"}
+
+    @property
+    def operator(self) -> str:
+        """ONNX's name of the operator."""
+        return _OPERATORS[self.family]
+
+    @property
+    def input_shapes(self) -> dict[str, Shape]:
+        """Input name to shape at the drawn batch."""
+        shapes: dict[str, Shape] = {"x": (self.batch, *self.shape)}
+        if self.family in ("add", "mul") and self.form == 0:
+            shapes["x2"] = shapes["x"]
+        if self.family == "concat":
+            shapes["x2"] = (self.batch, self.form, *self.shape[1:])
+        return shapes
+
+    def model(self) -> ModelProto:
+        """Return the model: inputs, the operator, y."""
+        assembly = Assembly(self.text)
+        source = weights.Weights(self.weights, self.seed)
+        names = list(self.input_shapes)
+        out: Shape = (self.batch, *self.shape)
+        attributes: dict[str, object] = {}
+        channels = self.shape[0]
+        if self.family in ("add", "mul") and self.form:
+            wide = (channels, *(1 for _ in self.shape[1:])) if self.form == 1 else (1,)
+            names.append(assembly.constant("c", source.bias(wide)))
+        elif self.family == "clip":
+            low = assembly.constant("low", np.float32(-1.0).reshape(())) if self.form != 1 else ""
+            names += (
+                [low, assembly.constant("high", np.float32(2.0).reshape(()))] if self.form != 2 else [low]
+            )
+        elif self.family == "batch_norm":
+            add_batch_norm_constants(assembly, source, channels, "bn")
+            names += ["bn_scale", "bn_bias", "bn_mean", "bn_var"]
+        elif self.family == "concat":
+            attributes["axis"] = 1
+            out = (self.batch, channels + self.form, *self.shape[1:])
+        elif self.family == "softmax":
+            attributes["axis"] = self.form
+        assembly.node(self.operator, names, "y", **attributes)
+        return assembly.model(self.input_shapes, {"y": out}, dynamic=bool(self.span))
+
+
+def add_batch_norm_constants(
+    assembly: Assembly, source: weights.Weights, channels: int, stem: str
+) -> list[str]:
+    """Add scale, bias, mean and variance of a BatchNormalization; return their names."""
+    return [
+        assembly.constant(f"{stem}_scale", source.positive((channels,))),
+        assembly.constant(f"{stem}_bias", source.bias((channels,))),
+        assembly.constant(f"{stem}_mean", source.bias((channels,))),
+        assembly.constant(f"{stem}_var", source.positive((channels,))),
+    ]
+
+
+@st.composite
+def elementwise_cases(draw: st.DrawFn) -> ElementwiseCase:
+    """Return one operator without products of its own; shrinks to the Relu of one element."""
+    family = draw(st.sampled_from(tuple(_OPERATORS)))
+    batch = draw(st.integers(1, 4))
+    rest = draws.tuples(draw, draw(st.sampled_from((1, 2, 3))), st.integers(1, 4))
+    affordable = draws.MAX_OUTPUTS // 2 // (batch * draws.volume(rest))
+    channels = draw(draws.at_most(draws.CHANNELS, affordable))
+    form = 0
+    if family in ("add", "mul", "clip"):
+        form = draw(st.sampled_from((0, 1, 2)))
+    elif family == "concat":
+        form = draw(draws.at_most(draws.CHANNELS, affordable))
+    elif family == "softmax":
+        form = draw(st.sampled_from((1, len(rest) + 1)))
+    return ElementwiseCase(
+        family=family,
+        batch=batch,
+        weights=draw(weights.kinds()),
+        seed=draw(weights.seeds()),
+        span=draw(draws.spans(batch)),
+        shape=(channels, *rest),
+        form=form,
+    )
