@@ -1,0 +1,441 @@
+"""The options: their table, and the place where command line, environment and ini file become `Settings`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.errors import SettingsError
+from pytest_trt.records import (
+    BATTERIES,
+    BUDGETS,
+    DATA_KINDS,
+    PRECISIONS,
+    REQUIREMENTS,
+    RUNGS,
+    RUNTIMES,
+    Settings,
+)
+
+if TYPE_CHECKING:
+    import pytest
+
+LOG_LEVELS = ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
+SEED_KEY = "trt_seed"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the value of an option stands: words for a message, and where relative paths start."""
+
+    where: str
+    folder: Path
+
+
+Parse = Callable[[list[str], Source], Any]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its flag, its ini key (upper case: its environment variable), its field of `Settings`.
+
+    `parse` takes the words that were given and raises `SettingsError`. A `many` option is a comma list and
+    may be repeated; any other takes its last word.
+    """
+
+    flag: str
+    key: str
+    field: str
+    metavar: str
+    help: str
+    parse: Parse
+    many: bool = False
+
+    @property
+    def variable(self) -> str:
+        """Name of the environment variable."""
+        return self.key.upper()
+
+
+def nearest(value: str, good: Iterable[str]) -> str | None:
+    """Return the good value that looks most like `value`, or None where none does."""
+    import difflib  # only for messages
+
+    found = difflib.get_close_matches(value.lower(), list(good), n=1)
+    return found[0] if found else None
+
+
+def refuse(value: str, good: Sequence[str], source: Source) -> SettingsError:
+    """Return the error for a value that is none of the good ones."""
+    guess = nearest(value, good)
+    mend = f"did you mean {guess!r}?" if guess else None
+    return SettingsError(
+        f"{source.where}: {value!r} is unknown", why=f"good values: {', '.join(good)}", mend=mend
+    )
+
+
+def _one_of(good: Sequence[str], fold: Callable[[str], str] = str.lower) -> Parse:
+    def parse(words: list[str], source: Source) -> str:
+        value = fold(words[-1].strip())
+        if value not in good:
+            raise refuse(words[-1], good, source)
+        return value
+
+    return parse
+
+
+def split_commas(words: Iterable[str]) -> list[str]:
+    """Return the parts of comma lists, stripped, in order, each once."""
+    parts = (part.strip() for word in words for part in word.split(","))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def _some_of(good: Sequence[str]) -> Parse:
+    def parse(words: list[str], source: Source) -> tuple[str, ...]:
+        parts = [part.lower() for part in split_commas(words)]
+        if not parts:
+            raise refuse(",".join(words), good, source)
+        for part in parts:
+            if part not in good:
+                raise refuse(part, good, source)
+        return tuple(dict.fromkeys(parts))
+
+    return parse
+
+
+def parse_data(words: list[str], source: Source) -> tuple[str, ...]:
+    """Return the data kinds that battery names and kind names stand for, each once."""
+    names = _some_of((*BATTERIES, *DATA_KINDS))(words, source)
+    return tuple(dict.fromkeys(kind for name in names for kind in BATTERIES.get(name, (name,))))
+
+
+def _require(words: list[str], source: Source) -> frozenset[str]:
+    return frozenset(_some_of(REQUIREMENTS)(words, source))
+
+
+def _gpu(words: list[str], source: Source) -> str:
+    name = words[-1].strip().lower()
+    if name == "auto":
+        return name
+    from pytest_trt import hardware  # reads a table: only when a class is named
+
+    try:
+        return hardware.get(name).name
+    except SettingsError as error:
+        raise SettingsError(f"{source.where}: {error.what}", why=error.why, mend=error.mend) from None
+
+
+def _device(words: list[str], source: Source) -> str:
+    value = words[-1].strip().lower()
+    if not re.fullmatch(r"cpu|cuda:\d{1,3}", value):
+        mend = "did you mean 'cuda:0'?" if value in ("cuda", "gpu") else None
+        raise SettingsError(
+            f"{source.where}: {words[-1]!r} is no device", why="good values: cpu, cuda:N", mend=mend
+        )
+    return value
+
+
+def _emulate(words: list[str], source: Source) -> str:
+    value = words[-1].strip().lower()
+    if not re.fullmatch(r"tensorrt(_rtx)?-\d+(\.\d+)*", value):
+        raise SettingsError(
+            f"{source.where}: {words[-1]!r} is no version that the emulator plays",
+            why="good values look like: tensorrt-8.6.1, tensorrt-10.13, tensorrt-11.4, tensorrt_rtx-1.7",
+            mend="give the product, a hyphen and a version; a shortened version means the newest known of it",
+        )
+    return value
+
+
+def _seed(words: list[str], source: Source) -> int | None:
+    value = words[-1].strip().lower()
+    if value == "random":
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise SettingsError(
+            f"{source.where}: {words[-1]!r} is no seed", why="good values: an integer, or random"
+        ) from None
+
+
+def _folder(words: list[str], source: Source) -> str:
+    if not words[-1].strip():
+        raise SettingsError(
+            f"{source.where}: the folder's name is empty", mend="give a path, or leave it out"
+        )
+    return str((source.folder / Path(words[-1]).expanduser()).absolute())
+
+
+def _faults(words: list[str], source: Source) -> tuple[str, ...]:
+    names = split_commas(words)
+    for name in names or [""]:
+        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", name):
+            raise SettingsError(
+                f"{source.where}: {name!r} names no fault",
+                why="good values look like: package.module:callable",
+                mend="the ready ones: pytest_trt.emulator.faults:NAME",
+            )
+    return tuple(names)
+
+
+def _text(words: list[str], source: Source) -> str:
+    value = words[-1].strip()
+    if not value:
+        raise SettingsError(
+            f"{source.where}: no case is given", mend="paste the line that the failure printed"
+        )
+    return value
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "--trt-precision",
+        "trt_precision",
+        "precisions",
+        "LIST",
+        f"precisions to run: {', '.join(PRECISIONS)}; default fp32,fp16,int8",
+        _some_of(PRECISIONS),
+        many=True,
+    ),
+    Option(
+        "--gpu",
+        "trt_gpu",
+        "gpu",
+        "CLASS",
+        "GPU class expected (t4, a100, ...); emulated where there is no GPU, a usage error on a GPU of "
+        "another class; default auto: the real GPU's class, else t4",
+        _gpu,
+    ),
+    Option(
+        "--trt-runtime",
+        "trt_runtime",
+        "runtime",
+        "NAME",
+        f"who executes: {', '.join(RUNTIMES)}; default auto: TensorRT with a usable GPU, else TensorRT-RTX "
+        "with one, else the emulator",
+        _one_of(RUNTIMES),
+    ),
+    Option(
+        "--trt-device",
+        "trt_device",
+        "device",
+        "DEVICE",
+        "where the emulator computes: cpu, cuda:N; default cpu",
+        _device,
+    ),
+    Option(
+        "--trt-emulate",
+        "trt_emulate",
+        "emulate",
+        "VERSION",
+        "which TensorRT the emulator plays, for instance tensorrt-8.6.1 or tensorrt_rtx-1.7; a shortened "
+        "version means the newest known of it; default tensorrt-10.13",
+        _emulate,
+    ),
+    Option(
+        "--trt-budget",
+        "trt_budget",
+        "budget",
+        "NAME",
+        "configurations per property test and precision: "
+        + ", ".join(f"{budget.name} {budget.examples}" for budget in BUDGETS.values())
+        + "; default quick",
+        _one_of(tuple(BUDGETS)),
+    ),
+    Option(
+        "--trt-data",
+        "trt_data",
+        "data",
+        "LIST",
+        f"data battery ({', '.join(BATTERIES)}) or kinds of data: {', '.join(DATA_KINDS)}; default by budget",
+        parse_data,
+        many=True,
+    ),
+    Option(
+        "--trt-require",
+        "trt_require",
+        "require",
+        "LIST",
+        "a test skipped for lack of it fails instead: gpu (a real one), build (a real TensorRT builds), "
+        "execute (a real TensorRT executes; the emulator does not count), golden; default none",
+        _require,
+        many=True,
+    ),
+    Option(
+        "--trt-rungs",
+        "trt_rungs",
+        "rungs",
+        "LIST",
+        f"rungs of the ladder that pass: {', '.join(RUNGS)}; default all, but where the tactic's name says "
+        "direct",
+        _some_of(RUNGS),
+        many=True,
+    ),
+    Option(
+        "--trt-int8",
+        "trt_int8",
+        "int8",
+        "HOW",
+        "how INT8 is asked for: explicit (Q/DQ graph), implicit (a calibrator, where this TensorRT still has "
+        "them); default explicit",
+        _one_of(("explicit", "implicit")),
+    ),
+    Option(
+        "--trt-typing",
+        "trt_typing",
+        "typing",
+        "HOW",
+        "auto, weak (builder flags), strong (a typed graph); default auto: strong where this TensorRT has it",
+        _one_of(("auto", "weak", "strong")),
+    ),
+    Option(
+        "--trt-seed",
+        SEED_KEY,
+        "seed",
+        "N",
+        "all drawing is repeatable from this integer; random prints the seed that it took; default 0",
+        _seed,
+    ),
+    Option(
+        "--trt-case",
+        "trt_case",
+        "case",
+        "TEXT",
+        "run the suites' property tests on this one configuration: the line that a failure printed",
+        _text,
+    ),
+    Option(
+        "--trt-cache-dir",
+        "trt_cache_dir",
+        "cache_dir",
+        "DIR",
+        "folder of the plan cache; default: in the user's cache folder",
+        _folder,
+    ),
+    Option(
+        "--trt-log",
+        "trt_log",
+        "log",
+        "LEVEL",
+        f"TensorRT's log messages that are kept: {', '.join(LOG_LEVELS)}; default WARNING",
+        _one_of(LOG_LEVELS, str.upper),
+    ),
+    Option(
+        "--trt-fault",
+        "trt_fault",
+        "faults",
+        "MODULE:CALLABLE",
+        "emulator only, repeatable: inject a fault that the run has to catch; hypothesis then does not "
+        "shrink",
+        _faults,
+        many=True,
+    ),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option and its ini key."""
+    group = parser.getgroup(
+        "trt", "TensorRT (pytest-trt); each is also an ini key and an environment variable"
+    )
+    for option in OPTIONS:
+        note = f" [ini {option.key}, env {option.variable}]"
+        group.addoption(
+            option.flag,
+            dest=option.key,
+            metavar=option.metavar,
+            action="append" if option.many else "store",
+            default=None,
+            help=(option.help + note).replace("%", "%%"),
+        )
+        if option.many:
+            parser.addini(option.key, f"as {option.flag}", type="args")
+        else:
+            parser.addini(option.key, f"as {option.flag}", type="string")
+
+
+def _given(
+    config: pytest.Config, option: Option, environ: Mapping[str, str]
+) -> tuple[list[str], Source, bool] | None:
+    """Return the words of an option, where they stand, and whether this very run asked (not the ini file)."""
+    here = config.invocation_params.dir
+    asked: Any = getattr(config.option, option.key, None)
+    if asked is not None:
+        words = list(asked) if isinstance(asked, list) else [asked]
+        return words, Source(option.flag, here), True
+    if environ.get(option.variable, "").strip():
+        return [environ[option.variable]], Source(f"environment variable {option.variable}", here), True
+    kept = config.getini(option.key)
+    if kept:
+        inipath = config.inipath
+        source = Source(
+            f"ini key {option.key}" + (f" of {inipath.name}" if inipath else ""),
+            inipath.parent if inipath else here,
+        )
+        return ([str(word) for word in kept] if isinstance(kept, list) else [str(kept)]), source, False
+    return None
+
+
+def is_given(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether any option, environment variable or ini key of ours has a value."""
+    return any(_given(config, option, environ) is not None for option in OPTIONS)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings, and whether this very run asked for some: by command line or environment, not by ini file."""
+
+    settings: Settings
+    asked: bool
+
+
+def resolve(
+    config: pytest.Config, environ: Mapping[str, str] = os.environ, seed: int | None = None
+) -> Resolved:
+    """Return the settings of a session.
+
+    Parameters
+    ----------
+    config : pytest.Config
+        Its command line and ini file.
+    environ : mapping of str to str, optional
+        An empty variable counts as not given, as does an empty ini key.
+    seed : int, optional
+        What `--trt-seed=random` becomes: the seed that the controller took, in an xdist worker.
+
+    Raises
+    ------
+    SettingsError
+        A value cannot be used; the message names the place, the value and the good ones.
+    """
+    values: dict[str, Any] = {}
+    asked = False
+    for option in OPTIONS:
+        found = _given(config, option, environ)
+        if found is not None:
+            words, source, now = found
+            values[option.field] = option.parse(words, source)
+            asked = asked or now
+    given = frozenset(values)
+    if values.get("seed", 0) is None:
+        values["seed"] = _draw_seed() if seed is None else seed
+    if "data" not in values:
+        values["data"] = BATTERIES[BUDGETS[values.get("budget", "quick")].battery]
+    settings = Settings(**values, given=given)
+    if settings.faults and settings.runtime in ("tensorrt", "tensorrt_rtx"):
+        raise SettingsError(
+            f"--trt-fault does not work with --trt-runtime={settings.runtime}",
+            why="faults are injected into the emulator; a real TensorRT runs what it built",
+            mend="give --trt-runtime=emulator",
+        )
+    return Resolved(settings, asked)
+
+
+def _draw_seed() -> int:
+    import secrets  # only for --trt-seed=random
+
+    return secrets.randbelow(2**31)

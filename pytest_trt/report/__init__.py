@@ -1,0 +1,1 @@
+"""Records made into text; knows nothing of pytest."""

@@ -1,0 +1,217 @@
+"""What one pytest session of ours knows: settings, runtimes, the running test, what was not run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_trt import markers
+from pytest_trt.errors import RuntimeMissingError, SettingsError, TrtError
+from pytest_trt.options import Resolved
+from pytest_trt.records import Missing, Settings
+
+if TYPE_CHECKING:
+    from pytest_trt.check.workbench import Workbench
+    from pytest_trt.hardware import GpuClass
+    from pytest_trt.report.tally import Tally
+    from pytest_trt.runtime.load import Discovery
+
+DEFAULT_GPU = "t4"
+BUILD_COMMAND = 'pip install "pytest-trt[rtx]"'
+
+
+if TYPE_CHECKING:
+    Skipped = BaseException  # what pytest.skip.Exception is, for mypy
+else:
+    Skipped = pytest.skip.Exception
+
+
+class MissingThing(Skipped):
+    """Skips a test for lack of something that `--trt-require` can ask for."""
+
+    def __init__(self, requirement: str, thing: Missing) -> None:
+        super().__init__(f"trt: {thing.reason}; to get it: {thing.mend}")
+        self.requirement = requirement
+        self.thing = thing
+
+
+@dataclass
+class Running:
+    """The test that runs now: its precision (None: not multiplied), its markers, what its checks saw."""
+
+    item: pytest.Item
+    precision: str | None
+    marks: markers.Marks
+    tally: Tally | None = None
+
+
+@dataclass
+class NotRun:
+    """How many tests use us, and how many were collected that do not run, with the reasons."""
+
+    uses: int = 0
+    deselected: int = 0
+    not_applicable: dict[str, int] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as data that travels between processes."""
+        return {"uses": self.uses, "deselected": self.deselected, "not_applicable": dict(self.not_applicable)}
+
+
+class Session:
+    """State of one pytest session, kept in `config.stash[KEY]`; each heavy part is made at its first use."""
+
+    def __init__(self, config: pytest.Config, resolved: Resolved) -> None:
+        self.config = config
+        self.settings: Settings = resolved.settings
+        self.asked = resolved.asked
+        self.not_run = NotRun()
+        self.running: Running | None = None
+        self._discovery: Discovery | None = None
+        self._workbench: Workbench | None = None
+        self._trouble: TrtError | None = None
+
+    @property
+    def is_off(self) -> bool:
+        """True under `--trt-runtime=off`."""
+        return self.settings.runtime == "off"
+
+    @property
+    def gpu(self) -> GpuClass:
+        """The GPU class of this session: the one asked for, else the real GPU's, else a T4.
+
+        Raises
+        ------
+        SettingsError
+            The real GPU has no class that is known.
+        """
+        from pytest_trt import hardware
+
+        if self.settings.gpu != "auto":
+            return hardware.get(self.settings.gpu)
+        gpus = hardware.detect()
+        ordinal = int(self.settings.device.partition(":")[2] or 0)
+        if ordinal < len(gpus) and gpus[ordinal].gpu_class is not None:
+            return gpus[ordinal].gpu_class or hardware.get(DEFAULT_GPU)
+        return hardware.get(DEFAULT_GPU)
+
+    @property
+    def discovery(self) -> Discovery:
+        """Who executes and who builds.
+
+        Raises
+        ------
+        RuntimeMissingError, SettingsError
+            As `pytest_trt.runtime.load.discover`.
+        """
+        if self._trouble is not None:
+            raise self._trouble
+        if self._discovery is None:
+            try:
+                self._discovery = self.config.hook.pytest_trt_make_discovery(
+                    config=self.config, settings=self.settings
+                )
+            except (RuntimeMissingError, SettingsError) as error:
+                self._trouble = error  # told by every test that needs it, found once
+                raise
+            self.config.hook.pytest_trt_update_discovery(config=self.config, discovery=self._discovery)
+        assert self._discovery is not None
+        return self._discovery
+
+    @property
+    def workbench(self) -> Workbench:
+        """What builds, runs and checks; made at first use."""
+        if self._workbench is None:
+            self._workbench = self.config.hook.pytest_trt_make_workbench(
+                config=self.config, settings=self.settings, discovery=self.discovery
+            )
+            self.config.hook.pytest_trt_update_workbench(config=self.config, workbench=self._workbench)
+        assert self._workbench is not None
+        return self._workbench
+
+    def need_execution(self) -> None:
+        """Skip unless something executes, and fail where `--trt-require` asks for more than there is.
+
+        Raises
+        ------
+        MissingThing
+            Nothing executes.
+        pytest.fail.Exception
+            `--trt-require` has `gpu` and there is no real GPU, or `execute` and no real TensorRT executes.
+        """
+        __tracebackhide__ = True
+        executor = self.discovery.executor
+        if "gpu" in self.settings.require:
+            from pytest_trt import hardware
+
+            if not hardware.detect():
+                self._lack("gpu", self._thing("gpu", "no real GPU", "run on a machine with an NVIDIA GPU"))
+        if executor is None or (executor.emulated and "execute" in self.settings.require):
+            self._lack("execute", self._why_no_execution())
+
+    def need_build(self) -> None:
+        """Fail where `--trt-require=build` asks for a real TensorRT that builds and there is none."""
+        __tracebackhide__ = True
+        if "build" in self.settings.require and self.discovery.builder is None:
+            self._lack("build", self._why_no_build())
+
+    def need_builder(self) -> None:
+        """Skip unless a real TensorRT builds, and fail instead under `--trt-require=build`."""
+        __tracebackhide__ = True
+        if self.discovery.builder is None:
+            self._lack("build", self._why_no_build())
+
+    def _lack(self, requirement: str, thing: Missing) -> None:
+        __tracebackhide__ = True
+        if requirement in self.settings.require:
+            pytest.fail(
+                f"trt: --trt-require={requirement} is not met: {thing.reason}\n  mend   {thing.mend}",
+                pytrace=False,
+            )
+        raise MissingThing(requirement, thing)
+
+    def _thing(self, name: str, reason: str, mend: str) -> Missing:
+        return next((one for one in self.discovery.missing if one.name == name), Missing(name, reason, mend))
+
+    def _why_no_build(self) -> Missing:
+        if self.is_off:
+            return OFF
+        return self._thing("build", "no real TensorRT builds here", BUILD_COMMAND)
+
+    def _why_no_execution(self) -> Missing:
+        if self.is_off:
+            return OFF
+        parts = [
+            self._thing(name, "", "") for name in ("tensorrt", "tensorrt_rtx", "gpu", "pycuda", "execute")
+        ]
+        known = [part for part in parts if part.reason]
+        return Missing(
+            "execute",
+            "no real TensorRT executes here: " + "; ".join(f"{part.name}: {part.reason}" for part in known),
+            "; ".join(dict.fromkeys(part.mend for part in known)) or "--trt-runtime=auto",
+        )
+
+    def close(self) -> None:
+        """Close the workbench, if one was made."""
+        workbench, self._workbench = self._workbench, None
+        if workbench is not None:
+            workbench.close()
+
+
+OFF = Missing("execute", "switched off by --trt-runtime=off", "leave --trt-runtime=off out")
+KEY = pytest.StashKey[Session]()
+
+
+def session_of(config: pytest.Config) -> Session:
+    """Return the state of a pytest session."""
+    return config.stash[KEY]
+
+
+def precision_of(item: pytest.Item) -> str | None:
+    """Return the precision that a test was multiplied with, None for one that was not."""
+    params: Mapping[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    value = params.get("trt_precision")
+    return value if isinstance(value, str) else None

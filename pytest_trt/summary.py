@@ -1,0 +1,101 @@
+"""The line after collection and the summary at the end, in the one process that talks to the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pytest_trt.errors import TrtError
+from pytest_trt.report.tally import Ledger
+from pytest_trt.session import Session
+from pytest_trt.xdist import NOT_RUN, is_distributing
+
+
+class Summary:
+    """Collects what the reports of tests carry; registered where there is no xdist worker."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.ledger = Ledger()
+        self.told = False
+
+    def describe(self) -> str:
+        """Return the line that says what runs; it is told once.
+
+        Raises
+        ------
+        pytest.UsageError
+            The runtime that was asked for cannot be had.
+        """
+        from pytest_trt.report.terminal import describe_session
+
+        self.told = True
+        try:
+            discovery = self.session.discovery
+            return describe_session(self.session.settings, self.session.gpu, discovery)
+        except TrtError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def pytest_sessionstart(self) -> None:
+        """Under xdist, find what was asked for and cannot be had before the workers start."""
+        if self.session.asked and is_distributing(self.session.config):
+            self.line = self.describe()
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        """Say what will run, if a collected test uses us or an option of ours was given."""
+        return [self.describe()] if self.session.asked or self.session.not_run.uses else []
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """Say what will run, under xdist, where the controller collects nothing itself."""
+        reporter: Any = self.session.config.pluginmanager.get_plugin("terminalreporter")
+        line, self.line = self.line, ""
+        if line and reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+    line = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what a test reported, once: when its call ended, or its setup did not."""
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            self.ledger.add(report.nodeid, report.user_properties)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what an xdist worker counted."""
+        self.ledger.note_not_run((getattr(node, "workeroutput", None) or {}).get(NOT_RUN, {}))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a passing session that has problems of its own."""
+        self.ledger.note_not_run(self.session.not_run.to_plain())
+        hook = session.config.hook
+        found: Sequence[Sequence[str] | None] = hook.pytest_trt_make_problems(
+            config=session.config, records=tuple(self.ledger.records)
+        )
+        self.ledger.problems = [text for texts in found if texts for text in texts]
+        hook.pytest_trt_update_problems(
+            config=session.config, problems=self.ledger.problems, facts=dict(self.ledger.not_run)
+        )
+        if self.ledger.problems and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Tell what was checked, how strictly, and what was not; nothing without news or under -q."""
+        config = self.session.config
+        news = bool(self.ledger.records or self.ledger.problems)
+        news = news or bool(
+            self.ledger.not_run.get("deselected") or self.ledger.not_run.get("not_applicable")
+        )
+        if not news or config.get_verbosity() < 0:
+            return
+        from pytest_trt.report.terminal import TITLE, summarise
+
+        terminalreporter.section(TITLE)
+        if not self.told:
+            terminalreporter.write_line(self.describe())
+        for line in summarise(self.ledger, self.session.gpu.name):
+            terminalreporter.write_line(line, red=line.startswith("problem: "))
