@@ -3,10 +3,10 @@
     pip install -e '.[bench]' && python benchmarks/check_cost.py [--rounds 12] [--precision fp32 fp16 int8]
 
 Ours: `Workbench.check` of one model with one input on the emulator: rewrite, build, run, reference, limits,
-relations. Theirs: `Comparator.run` with two `OnnxrtRunner`s on the same model and input, and `compare_accuracy`;
-its log is silenced. Every model has fresh weights, so that no cache of either side helps. Both are measured
-alternately in one process, and the ratio is taken model by model. Exit status 1: the median ratio is above the
-limit.
+relations. Theirs: `Comparator.run` with two `OnnxrtRunner`s on the same model and input, and
+`compare_accuracy`; its log is silenced. Every model has fresh weights, so that no cache of either side
+helps. Both are measured alternately in one process, and the ratio is taken model by model. Exit status 1:
+the median ratio is above the limit.
 """
 
 from __future__ import annotations

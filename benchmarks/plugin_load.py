@@ -2,9 +2,9 @@
 
     python benchmarks/plugin_load.py [--rounds 21] [--limit-ms 15]
 
-Each round times both commands, in an order that changes from round to round, on one test that does not use the
-plugin. Printed is the median of the differences within a round, of wall time and of processor time. Exit status 1:
-the median wall difference is above the limit, or a heavy module was imported.
+Each round times both commands, in an order that changes from round to round, on one test that does not use
+the plugin. Printed is the median of the differences within a round, of wall time and of processor time.
+Exit status 1: the median wall difference is above the limit, or a heavy module was imported.
 """
 
 from __future__ import annotations
