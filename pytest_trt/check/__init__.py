@@ -1,0 +1,1 @@
+"""One model through reference, engine, limits and relations, to a verdict."""

@@ -1,0 +1,289 @@
+"""Run a subject on one kind of data and judge what it gave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pytest_trt.check.feeds import Profile
+from pytest_trt.check.graph import FLOAT_KINDS, Graph
+from pytest_trt.check.interpret import interpret
+from pytest_trt.check.layers import choose_marks, is_deep, judge_layers
+from pytest_trt.check.operators import with_limit
+from pytest_trt.check.reference import OnnxRuntime
+from pytest_trt.check.relations import Base, Broken, check_relations
+from pytest_trt.check.subject import Subject
+from pytest_trt.numerics.bounds import Bound
+from pytest_trt.numerics.formats import Array
+from pytest_trt.numerics.judge import Measure, measure
+from pytest_trt.records import MISTRUSTED, VIOLATES, Finding
+
+# A reference on which fewer elements than this were compared says nothing about being constant.
+TRUST_SIZE = 32
+# Half-width, in measured standard deviations, inside which two runs of an unlimited graph must agree.
+NOISE_SIGMAS = 12.0
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A limit that the caller set in place of the derived one."""
+
+    atol: float
+    rtol: float
+    why: str
+
+
+@dataclass
+class Examination:
+    """What all data of one check showed so far."""
+
+    findings: list[Finding] = field(default_factory=list)
+    compared: int = 0
+    certified: int = 0
+    rungs: Counter[str] = field(default_factory=Counter)
+    unjudged: Counter[str] = field(default_factory=Counter)
+    relations: set[str] = field(default_factory=set)
+    spread: dict[str, bool] = field(default_factory=dict)
+
+
+class Examiner:
+    """Judges one subject; keeps what is the same for all data.
+
+    Parameters
+    ----------
+    subject : Subject
+    source : Graph
+        The user's own graph.
+    rungs : sequence of str
+        Rungs of the ladder that pass.
+    tolerance : Tolerance, optional
+    """
+
+    def __init__(
+        self, subject: Subject, source: Graph, rungs: Sequence[str], tolerance: Tolerance | None = None
+    ) -> None:
+        self.subject = subject
+        self.source = source
+        self.rungs = tuple(rungs)
+        self.tolerance = tolerance
+        self.graph = subject.graph
+        self.deep = is_deep(self.graph)
+        self.result = Examination()
+        self._reference = OnnxRuntime(self.graph.model)
+        self._marked: Subject | None = None
+
+    def look(self, feeds: Mapping[str, Array], data: str, *, relations: bool) -> None:
+        """Run the engine on one set of inputs and add what it shows to `result`."""
+        got = self.subject.run(feeds)
+        want = self._reference.run(feeds)
+        if not got:
+            self._fail("compared", "", data, note="the engine has no outputs: nothing was compared")
+            return
+        limits = self._judge_deep(feeds, got, want, data) if self.deep else self._judge(feeds, got, want, data)
+        for name, values in want.items():
+            if values.dtype.kind == "f":
+                varied = values.size > 1 and bool(np.any(values != values.reshape(-1)[0]))
+                self.result.spread[name] = self.result.spread.get(name, False) or varied or values.size < TRUST_SIZE
+        if relations and not self.result.findings:
+            self._relate(feeds, got, limits, data)
+
+    def distrust(self) -> None:
+        """Add a finding for each output whose reference was constant on all data: such a comparison sees nothing."""
+        for name, varied in self.result.spread.items():
+            if not varied:
+                self._fail("trust", name, "all", status=MISTRUSTED, note="the reference is constant on all data")
+
+    def close(self) -> None:
+        """Release what was built besides the subject itself."""
+        if self._marked is not None:
+            self._marked.close()
+
+    def _judge(
+        self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array], data: str
+    ) -> dict[str, Bound]:
+        exact = {name: Bound.exact(v.astype(np.float64), self.graph.inputs[name][0]) for name, v in feeds.items()}
+        contract = self.subject.contract
+        direct = interpret(self.graph, exact, contract)
+        wide = direct
+        if any(self._outside(want[n], b) or self._outside(got.get(n), b) for n, b in direct.tensors.items() if n in want):
+            wide = interpret(self.graph, exact, contract.unfused())
+        limits: dict[str, Bound] = {}
+        for name, values in want.items():
+            bound = direct.tensors.get(name)
+            if name not in got:
+                self._fail("compared", name, data, note="the engine does not give this output")
+                continue
+            if self.tolerance is not None:
+                self._accept(name, data, measure(got[name], self._tolerated(values)), "direct", self.tolerance.why)
+                continue
+            if bound is None:
+                self.result.unjudged.update(direct.unknown)
+                continue
+            if bound.mid.shape != got[name].shape:
+                self._fail("shape", name, data, note=f"shape {got[name].shape}, want {bound.mid.shape}")
+                continue
+            limits[name] = wide.tensors[name]
+            guard = measure(values, wide.tensors[name])
+            if guard.bad:
+                self._finding("reference", name, data, guard, MISTRUSTED, "ONNX Runtime and float64 disagree")
+                continue
+            found = measure(got[name], bound)
+            if not found.bad:
+                self._accept(name, data, found, "direct")
+                continue
+            loosened = measure(got[name], wide.tensors[name])
+            if loosened.bad:
+                self._accept(name, data, loosened, "unfused")
+            elif "unfused" in self.rungs:
+                self._accept(name, data, loosened, "unfused")
+            else:
+                self._accept(name, data, found, "direct", "only the rung 'unfused' admits it, and --trt-rungs leaves it out")
+        return limits
+
+    @staticmethod
+    def _outside(values: Array | None, bound: Bound) -> bool:
+        return values is not None and (values.shape != bound.mid.shape or measure(values, bound).bad > 0)
+
+    def _tolerated(self, want: Array) -> Bound:
+        assert self.tolerance is not None
+        mid = want.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            room = self.tolerance.atol + self.tolerance.rtol * np.abs(mid)
+            return Bound(mid, mid - room, mid + room)
+
+    def _judge_deep(
+        self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array], data: str
+    ) -> dict[str, Bound]:
+        marks = choose_marks(self.graph)
+        if self._marked is None:
+            self._marked = self.subject.with_outputs(marks)
+        inner = self._marked.run(feeds)
+        report = judge_layers(self.graph, feeds, inner, self.subject.contract)
+        for name, found, rung in report.judged:
+            self._accept(name, data, found, rung)
+        if not self.result.unjudged:
+            limited = with_limit()
+            self.result.unjudged.update(node.op for node in self.graph.nodes if node.op not in limited)
+        limits = self._noise_limits(feeds, got, want)
+        for name, values in want.items():
+            if name not in got:
+                self._fail("compared", name, data, note="the engine does not give this output")
+            elif got[name].shape != values.shape:
+                self._fail("shape", name, data, note=f"shape {got[name].shape}, want {values.shape}")
+            elif values.dtype.kind == "f" and np.isfinite(values).all() and not np.isfinite(got[name]).all():
+                bad = ~np.isfinite(got[name])
+                at = tuple(int(i) for i in np.argwhere(bad)[0])
+                self._fail("nan", name, data, note=f"{int(bad.sum())} values are not finite, the first at {at}")
+        return limits
+
+    def _noise_limits(
+        self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array]
+    ) -> dict[str, Bound]:
+        """Return how far two honest runs of an unlimited graph may lie apart: measured, not derived.
+
+        The reference's answer changes by some noise when its inputs change in their last bit, and by some when the types are
+        rounded to the precision; twelve times the larger of the two is allowed.
+        """
+        rng = np.random.default_rng(0)
+        unit = {"fp32": 2.0**-23, "tf32": 2.0**-10, "fp16": 2.0**-10, "bf16": 2.0**-7}.get(
+            self.subject.prepared.precision, 2.0**-7
+        )
+        shaken = {
+            name: (values * (1 + unit * rng.uniform(-1, 1, values.shape))).astype(values.dtype)
+            if self.graph.inputs[name][0] in FLOAT_KINDS
+            else values
+            for name, values in feeds.items()
+        }
+        other = self._reference.run(shaken)
+        limits: dict[str, Bound] = {}
+        for name, values in want.items():
+            if values.dtype.kind != "f" or name not in got or other[name].shape != got[name].shape:
+                continue
+            with np.errstate(invalid="ignore"):
+                noise = np.sqrt(np.nanmean((other[name].astype(np.float64) - values.astype(np.float64)) ** 2))
+            mid = got[name].astype(np.float64)
+            room = NOISE_SIGMAS * (0.0 if np.isnan(noise) else float(noise))
+            limits[name] = Bound(mid, mid - room, mid + room)
+        return limits
+
+    def _relate(
+        self, feeds: Mapping[str, Array], got: Mapping[str, Array], limits: Mapping[str, Bound], data: str
+    ) -> None:
+        base = Base(feeds, got, limits)
+        has_batch = self.source.batch_symbol is not None and self._rows_are_apart(feeds)
+        marks = choose_marks(self.graph)
+        for relation, broken in check_relations(
+            self.subject, base, has_batch=has_batch, inner=marks[0] if marks else None
+        ):
+            self.result.relations.add(relation)
+            if isinstance(broken, Broken):
+                self._finding(relation, broken.tensor, data, broken.measure, VIOLATES, f"relation: {relation}")
+
+    def _rows_are_apart(self, feeds: Mapping[str, Array]) -> bool:
+        """Tell whether the reference itself treats rows separately: a network may mix its batch on purpose."""
+        if not self.deep:
+            return True
+        rows = int(next(iter(feeds.values())).shape[0])
+        if rows < 2:
+            return True
+        order = np.roll(np.arange(rows), 1)
+        want = self._reference.run(feeds)
+        turned = self._reference.run({name: np.ascontiguousarray(v[order]) for name, v in feeds.items()})
+        return all(np.array_equal(turned[name], values[order], equal_nan=True) for name, values in want.items())
+
+    def _accept(self, name: str, data: str, found: Measure, rung: str, note: str = "") -> None:
+        self.result.compared += found.judged
+        self.result.certified += found.certified
+        if found.bad:
+            self._finding(found.cause, name, data, found, VIOLATES, note)
+        else:
+            self.result.rungs[rung] += 1
+
+    def _fail(self, check: str, name: str, data: str, *, note: str, status: str = VIOLATES) -> None:
+        self.result.findings.append(Finding(check, status, name, data, note=note))
+
+    def _finding(self, check: str, name: str, data: str, found: Measure, status: str, note: str) -> None:
+        self.result.findings.append(
+            Finding(
+                check=check,
+                status=status,
+                tensor=name,
+                data=data,
+                bad=found.bad,
+                total=found.total,
+                index=found.index,
+                got=found.got,
+                low=found.low,
+                high=found.high,
+                want=found.want,
+                pattern=found.pattern,
+                rule=self._rule(name),
+                note=note,
+            )
+        )
+
+    def _rule(self, name: str) -> str:
+        node = self.graph.producer.get(name)
+        chain: list[str] = []
+        while node is not None and len(chain) < 6:
+            chain.append(node.op)
+            node = next((self.graph.producer[n] for n in node.inputs if n in self.graph.producer), None)
+        kind = self.subject.prepared.precision
+        arithmetic = {
+            "fp32": "fp32 inputs, fp32 accumulation",
+            "tf32": "TF32 inputs, fp32 accumulation",
+            "fp16": "fp16 inputs, fp32 accumulation, rounded to fp16 where stored",
+            "bf16": "bf16 inputs, fp32 accumulation, rounded to bf16 where stored",
+            "int8": "INT8 inputs, INT32 accumulation, the engine's own scales",
+        }[kind]
+        return f"{' <- '.join(chain)}: {arithmetic}"
+
+
+def needed_profile(profile: Profile | None) -> str:
+    """Return a profile in words, for provenance."""
+    if not profile:
+        return "static"
+    return "; ".join(f"{name} {least}..{most}" for name, (least, _, most) in profile.items())

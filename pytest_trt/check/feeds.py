@@ -1,0 +1,162 @@
+"""Inputs of a check: the caller's, held against the model, or drawn from the battery; and the profile they imply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pytest_trt.check.graph import FLOAT_KINDS, Graph, Node, Shape
+from pytest_trt.errors import InputError, ProfileError
+from pytest_trt.numerics.battery import Scale, draw
+from pytest_trt.numerics.formats import Array
+
+Profile = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
+DTYPES = {"fp32": "float32", "fp16": "float16", "fp64": "float64", "int8": "int8", "uint8": "uint8"} | {
+    name: name for name in ("int32", "int64", "bool")
+}
+
+
+def check_feeds(graph: Graph, inputs: Mapping[str, object]) -> dict[str, Array]:
+    """Return the caller's inputs as arrays of the model's types.
+
+    Raises
+    ------
+    InputError
+        A name, a dtype or a shape is not the model's; names the tensor and what it should be.
+    """
+    wanted = ", ".join(f"{name} {kind} {_words(shape)}" for name, (kind, shape) in graph.inputs.items())
+    unknown = [name for name in inputs if name not in graph.inputs]
+    if unknown:
+        raise InputError(f"the model has no input {unknown[0]!r}", why=f"its inputs: {wanted}", mend="rename the key")
+    lacking = [name for name in graph.inputs if name not in inputs]
+    if lacking:
+        raise InputError(f"no data for input {lacking[0]!r}", why=f"the model's inputs: {wanted}")
+    feeds: dict[str, Array] = {}
+    for name, (kind, shape) in graph.inputs.items():
+        array = np.asarray(inputs[name])
+        dtype = DTYPES.get(kind)
+        if dtype is not None and array.dtype != np.dtype(dtype):
+            raise InputError(
+                f"input {name!r} has dtype {array.dtype}, the model wants {dtype}",
+                mend=f"{name}.astype(numpy.{dtype})",
+            )
+        if array.ndim != len(shape) or any(isinstance(d, int) and d != n for d, n in zip(shape, array.shape, strict=True)):
+            raise InputError(f"input {name!r} has shape {array.shape}, the model wants {_words(shape)}")
+        feeds[name] = array
+    return feeds
+
+
+def _words(shape: Shape) -> str:
+    return "(" + ", ".join("?" if d is None else str(d) for d in shape) + ")"
+
+
+def shapes_for(
+    graph: Graph, shapes: Mapping[str, Sequence[int]] | None, profile: Profile | None
+) -> dict[str, tuple[int, ...]]:
+    """Return a whole shape for each input: those given, else the profile's opt, else the model's own.
+
+    Raises
+    ------
+    InputError
+        An input has a dynamic dimension and neither a shape nor a profile.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for name, (_, shape) in graph.inputs.items():
+        if shapes is not None and name in shapes:
+            found[name] = tuple(int(d) for d in shapes[name])
+        elif name not in graph.dynamic:
+            found[name] = tuple(int(d) for d in shape if d is not None)
+        elif profile is not None and name in profile:
+            found[name] = tuple(profile[name][1])
+        else:
+            raise InputError(
+                f"input {name!r} has dynamic dimensions {_words(shape)}, and neither inputs nor a profile give them sizes",
+                mend="give inputs={...}, or profile={%r: (min, opt, max)}" % name,
+            )
+    return found
+
+
+def profile_for(graph: Graph, shapes: Mapping[str, tuple[int, ...]], profile: Profile | None) -> Profile | None:
+    """Return the profile given, else one around the shapes: batch from 1, all other dimensions as they are.
+
+    Raises
+    ------
+    ProfileError
+        A shape lies outside the profile given, or the profile names no input of the model.
+    """
+    if profile is not None:
+        for name, ranges in profile.items():
+            if name not in graph.inputs:
+                raise ProfileError(
+                    f"the profile names {name!r}, which is no input of the model", why=f"inputs: {', '.join(graph.inputs)}"
+                )
+            least, _, most = ranges
+            got = shapes[name]
+            if len(least) != len(got) or not all(a <= n <= b for a, n, b in zip(least, got, most, strict=True)):
+                raise ProfileError(
+                    f"input {name!r} has shape {got}, outside the profile", why=f"min {tuple(least)}, max {tuple(most)}"
+                )
+        return profile
+    if not graph.dynamic:
+        return None
+    made: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
+    for name in graph.dynamic:
+        shape = shapes[name]
+        least = (1, *shape[1:]) if graph.batch_symbol else shape
+        made[name] = (least, shape, shape)
+    return made
+
+
+def scale_of(graph: Graph) -> Scale:
+    """Return what the weights of the first heavy operator say about the size of sums."""
+    for node in graph.nodes:
+        if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            return _weights_scale(graph, node)
+    return Scale()
+
+
+def _weights_scale(graph: Graph, node: Node) -> Scale:
+    weight = graph.constant(node.inputs[1])
+    if weight is None:
+        known = graph.values.get(node.inputs[1])
+        inner = [d for d in (known[1] if known else ()) if isinstance(d, int)]
+        length = float(inner[-2] if len(inner) > 1 else 1)
+        return Scale(length, float(np.sqrt(length)))
+    values = np.abs(weight.mid)
+    if node.op == "Conv":
+        axes: tuple[int, ...] = tuple(range(1, values.ndim))
+    elif node.op == "ConvTranspose":
+        axes = (0, *range(2, values.ndim))
+    else:
+        axes = (-1,) if node.attributes.get("transB", 0) else (-2,)
+    gain = float(values.sum(axis=axes).max())
+    spread = float(np.sqrt((values**2).sum(axis=axes).max()))
+    return Scale(gain, spread)
+
+
+def draw_feeds(
+    graph: Graph,
+    shapes: Mapping[str, tuple[int, ...]],
+    kind: str,
+    precision: str,
+    scale: Scale,
+    ranges: Mapping[str, float],
+    rng: np.random.Generator,
+) -> dict[str, Array]:
+    """Return data of one kind for every input of a model.
+
+    Raises
+    ------
+    InputError
+        An input is not floating point: what it may hold is the caller's knowledge.
+    """
+    feeds: dict[str, Array] = {}
+    for name, (type_, _) in graph.inputs.items():
+        if type_ not in FLOAT_KINDS:
+            raise InputError(f"input {name!r} is {type_}: no data can be drawn for it", mend="give inputs={...}")
+        own = Scale(scale.gain, scale.spread, ranges.get(name, 1.0))
+        values = draw(kind, shapes[name], precision, own, rng)
+        with np.errstate(over="ignore"):
+            feeds[name] = values.astype(DTYPES[type_])
+    return feeds

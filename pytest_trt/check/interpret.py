@@ -1,0 +1,202 @@
+"""Walk a typed graph and give every tensor its admissible values under a contract."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pytest_trt.check.graph import FLOAT_KINDS, Graph, Node
+from pytest_trt.numerics.bounds import Bound, Contract, store, widen
+from pytest_trt.numerics.formats import FORMATS, U32
+
+HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+# Pointwise operators that a builder may fuse behind the operator that feeds them.
+EPILOGUE = frozenset(
+    "Add Sub Mul Div Relu LeakyRelu PRelu Clip BatchNormalization Sigmoid Tanh HardSigmoid HardSwish Elu Max Min "
+    "Neg Abs Exp Sqrt".split()
+)
+
+Handler = Callable[["Step"], "list[Bound]"]
+HANDLERS: dict[str, Handler] = {}
+
+
+def handles(*ops: str) -> Callable[[Handler], Handler]:
+    """Register the function that bounds these operators."""
+
+    def register(function: Handler) -> Handler:
+        for op in ops:
+            HANDLERS[op] = function
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node with what is known of its inputs: what a handler sees."""
+
+    node: Node
+    args: tuple[Bound | None, ...]
+    contract: Contract
+    kind: str
+    opset: int
+
+    def arg(self, position: int) -> Bound:
+        """Return an input that must be there, a dequantised one rounded to its stored type."""
+        found = self.args[position]
+        assert found is not None
+        return settle(found)
+
+    def optional(self, position: int) -> Bound | None:
+        """Return an input that may be absent."""
+        if position >= len(self.args):
+            return None
+        found = self.args[position]
+        return None if found is None else settle(found)
+
+
+def settle(bound: Bound) -> Bound:
+    """Return a dequantised tensor as its consumer in floating point reads it: rounded to its storage type."""
+    return bound if bound.scale is None else replace(store(bound, bound.kind), scale=None)
+
+
+@dataclass
+class Bounds:
+    """The bounds of a graph's tensors, and the operators that have none.
+
+    Attributes
+    ----------
+    tensors : dict of str to Bound
+        What is known. A tensor that depends on an operator without a limit is absent.
+    unknown : Counter of str
+        The operators without a limit that were met.
+    """
+
+    tensors: dict[str, Bound] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+
+def interpret(
+    graph: Graph,
+    feeds: Mapping[str, Bound],
+    contract: Contract,
+    *,
+    wanted: Iterable[str] | None = None,
+    keep: frozenset[str] = frozenset(),
+) -> Bounds:
+    """Return the admissible values of a graph's tensors for given inputs.
+
+    Parameters
+    ----------
+    graph : Graph
+        Typed: the storage type of each tensor is that of the graph.
+    feeds : mapping of tensor name to Bound
+        Graph inputs; any other tensor given here cuts the graph there (its value is taken as it is).
+    contract : Contract
+    wanted : iterable of str, optional
+        The tensors to work out; default: the graph's outputs.
+    keep : frozenset of str
+        Tensors that were marked as outputs: they are stored for certain.
+
+    Returns
+    -------
+    Bounds
+    """
+    result = Bounds(dict(feeds))
+    targets = tuple(graph.outputs) if wanted is None else tuple(wanted)
+    for node in _needed(graph, targets, feeds):
+        handler = HANDLERS.get(node.op)
+        if handler is None:
+            result.unknown[node.op] += 1
+            continue
+        args: list[Bound | None] = []
+        for name in node.inputs:
+            args.append(None if not name else result.tensors.get(name) or graph.constant(name))
+        if any(name and arg is None for name, arg in zip(node.inputs, args, strict=True)):
+            continue
+        kind = graph.kinds.get(node.outputs[0], args[0].kind if args and args[0] is not None else "fp32")
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            made = handler(Step(node, tuple(args), contract, kind, graph.opset))
+            for name, bound in zip(node.outputs, made, strict=False):
+                if name:
+                    result.tensors[name] = _stored(graph, node, name, bound, kind, contract, keep)
+    return result
+
+
+def _needed(graph: Graph, targets: tuple[str, ...], feeds: Mapping[str, Bound]) -> list[Node]:
+    todo = [name for name in targets if name not in feeds]
+    seen: set[int] = set()
+    while todo:
+        node = graph.producer.get(todo.pop())
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        todo += [name for name in node.inputs if name and name not in feeds]
+    return [node for node in graph.nodes if id(node) in seen]
+
+
+def is_fusable(graph: Graph, node: Node, name: str) -> bool:
+    """Tell whether a builder may keep this tensor in registers: one pointwise reader, and no output of the graph."""
+    if name in graph.outputs or node.op not in EPILOGUE | HEAVY:
+        return False
+    readers = graph.readers.get(name, ())
+    return len(readers) == 1 and readers[0].op in EPILOGUE
+
+
+def _stored(
+    graph: Graph, node: Node, name: str, bound: Bound, kind: str, contract: Contract, keep: frozenset[str]
+) -> Bound:
+    if bound.scale is not None and name in keep | graph.outputs.keys():
+        bound = settle(bound)
+    if bound.kind not in FLOAT_KINDS or bound.scale is not None or kind not in FORMATS:
+        return bound
+    bound = _clean(bound)
+    fusable = name not in keep and is_fusable(graph, node, name)
+    if kind == "fp32":
+        return store(bound, kind, may_skip=fusable)
+    if contract.weak:
+        return store(bound, kind, may_skip=True)
+    if not fusable:
+        return store(bound, kind)
+    if contract.fused:
+        # Kept in FP32 on the way to its reader: one rounding to FP32.
+        return _clean(replace(widen(bound, U32 * np.abs(bound.mid)), kind=kind)) if not bound.is_exact else _in_fp32(
+            bound, kind
+        )
+    return store(bound, kind, may_skip=True)
+
+
+def _in_fp32(bound: Bound, kind: str) -> Bound:
+    rounded = store(bound, "fp32")
+    return replace(rounded, kind=kind)
+
+
+def _clean(bound: Bound) -> Bound:
+    """Return the bound with NaN ends resolved: where the value is no NaN, nothing is promised; else NaN is required."""
+    if bound.is_exact:
+        return bound
+    bad = np.isnan(bound.low) | np.isnan(bound.high)
+    if not bad.any():
+        return bound
+    open_ = bad & ~np.isnan(bound.mid)
+    if not open_.any():
+        return bound
+    loose = open_ if bound.loose is None else bound.loose | open_
+    return replace(bound, loose=loose)
+
+
+def map_parts(bound: Bound, move: Callable[[np.ndarray], np.ndarray]) -> Bound:
+    """Return the bound of a tensor whose elements are only moved: `move` is applied to every part."""
+    mid = move(bound.mid)
+    if bound.is_exact:
+        return Bound(mid, mid, mid, bound.kind)
+    return Bound(
+        mid,
+        move(bound.low),
+        move(bound.high),
+        bound.kind,
+        loose=None if bound.loose is None else move(bound.loose),
+    )

@@ -1,0 +1,175 @@
+"""Operators that move elements, or work out shapes: their bounds move along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from pytest_trt.check.interpret import Step, handles, map_parts
+from pytest_trt.numerics.bounds import Bound
+
+
+def _moved(step: Step, move: Callable[[np.ndarray], np.ndarray]) -> list[Bound]:
+    raw = step.args[0]
+    assert raw is not None
+    made = map_parts(raw, move)
+    if raw.scale is not None and raw.scale.ndim == 0:
+        return [replace(made, scale=raw.scale)]
+    return [map_parts(step.arg(0), move)]
+
+
+def _whole(bound: Bound | None) -> list[int]:
+    return [] if bound is None else [int(v) for v in bound.mid.reshape(-1)]
+
+
+@handles("Identity", "Dropout")
+def _identity(step: Step) -> list[Bound]:
+    return _moved(step, lambda v: v)
+
+
+@handles("Reshape")
+def _reshape(step: Step) -> list[Bound]:
+    raw = step.args[0]
+    assert raw is not None
+    target = _whole(step.optional(1))
+    if not step.node.attributes.get("allowzero", 0):
+        target = [raw.mid.shape[i] if d == 0 else d for i, d in enumerate(target)]
+    return _moved(step, lambda v: v.reshape(target))
+
+
+@handles("Flatten")
+def _flatten(step: Step) -> list[Bound]:
+    axis = int(step.node.attributes.get("axis", 1))
+    return _moved(step, lambda v: v.reshape(int(np.prod(v.shape[: axis % (v.ndim + 1)])), -1))
+
+
+@handles("Transpose")
+def _transpose(step: Step) -> list[Bound]:
+    order = step.node.ints("perm", ())
+    return _moved(step, lambda v: v.transpose(order or None))
+
+
+def _axes(step: Step) -> tuple[int, ...]:
+    return step.node.ints("axes", ()) or tuple(_whole(step.optional(1)))
+
+
+@handles("Squeeze")
+def _squeeze(step: Step) -> list[Bound]:
+    axes = _axes(step)
+    return _moved(step, lambda v: np.squeeze(v, axes or None))
+
+
+@handles("Unsqueeze")
+def _unsqueeze(step: Step) -> list[Bound]:
+    axes = _axes(step)
+    return _moved(step, lambda v: np.expand_dims(v, axes))
+
+
+@handles("Slice")
+def _slice(step: Step) -> list[Bound]:
+    raw = step.args[0]
+    assert raw is not None
+    starts = list(step.node.ints("starts", ())) or _whole(step.optional(1))
+    ends = list(step.node.ints("ends", ())) or _whole(step.optional(2))
+    axes = list(step.node.ints("axes", ())) or _whole(step.optional(3)) or list(range(len(starts)))
+    steps = _whole(step.optional(4)) or [1] * len(starts)
+    place: list[slice] = [slice(None)] * raw.mid.ndim
+    for start, end, axis, stride in zip(starts, ends, axes, steps, strict=True):
+        limit = None if stride < 0 and end < -raw.mid.shape[axis] else end
+        place[axis] = slice(start, limit, stride)
+    return _moved(step, lambda v: v[tuple(place)])
+
+
+@handles("Gather")
+def _gather(step: Step) -> list[Bound]:
+    indices = step.arg(1).mid.astype(np.int64)
+    axis = int(step.node.attributes.get("axis", 0))
+    return _moved(step, lambda v: np.take(v, indices, axis=axis))
+
+
+@handles("Expand")
+def _expand(step: Step) -> list[Bound]:
+    target = tuple(_whole(step.optional(1)))
+    return _moved(step, lambda v: np.asarray(np.broadcast_to(v, np.broadcast_shapes(v.shape, target))))
+
+
+@handles("Split")
+def _split(step: Step) -> list[Bound]:
+    raw = step.args[0]
+    assert raw is not None
+    axis = int(step.node.attributes.get("axis", 0))
+    sizes = list(step.node.ints("split", ())) or _whole(step.optional(1))
+    count = len(step.node.outputs)
+    if not sizes:
+        share = -(-raw.mid.shape[axis] // count)
+        sizes = [min(share, raw.mid.shape[axis] - share * i) for i in range(count)]
+    cuts = np.cumsum(sizes)[:-1]
+
+    def part(i: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda v: np.split(v, cuts, axis=axis)[i]
+
+    return [_moved(step, part(i))[0] for i in range(count)]
+
+
+@handles("Concat")
+def _concat(step: Step) -> list[Bound]:
+    axis = int(step.node.attributes.get("axis", 0))
+    parts = [step.arg(i) for i in range(len(step.args))]
+    mid = np.concatenate([p.mid for p in parts], axis=axis)
+    loose = None
+    if any(p.loose is not None for p in parts):
+        loose = np.concatenate([np.zeros(p.mid.shape, bool) if p.loose is None else p.loose for p in parts], axis=axis)
+    if all(p.is_exact for p in parts):
+        return [replace(Bound.exact(mid, step.kind), loose=loose)]
+    low = np.concatenate([p.low for p in parts], axis=axis)
+    high = np.concatenate([p.high for p in parts], axis=axis)
+    return [Bound(mid, low, high, step.kind, loose=loose)]
+
+
+@handles("Pad")
+def _pad(step: Step) -> list[Bound]:
+    raw = step.arg(0)
+    pads = list(step.node.ints("pads", ())) or _whole(step.optional(1))
+    fill = step.optional(2)
+    value = float(step.node.attributes.get("value", 0.0)) if fill is None else float(fill.mid.reshape(-1)[0])
+    mode = step.node.attributes.get("mode", b"constant").decode()
+    rank = raw.mid.ndim
+    axes = [a % rank for a in _whole(step.optional(3))] or list(range(rank))
+    widths = [(0, 0)] * rank
+    for position, axis in enumerate(axes):
+        widths[axis] = (pads[position], pads[position + len(axes)])
+    if mode != "constant":
+        return _moved(step, lambda v: np.pad(v, widths, mode={"reflect": "reflect", "edge": "edge"}[mode]))  # type: ignore[call-overload]
+    return [map_parts(raw, lambda v: np.pad(v, widths, constant_values=False if v.dtype == bool else value))]
+
+
+@handles("Shape")
+def _shape(step: Step) -> list[Bound]:
+    raw = step.args[0]
+    assert raw is not None
+    start = int(step.node.attributes.get("start", 0))
+    end = step.node.attributes.get("end")
+    return [Bound.exact(np.array(raw.mid.shape[start:end], dtype=np.float64), "int64")]
+
+
+@handles("Constant")
+def _constant(step: Step) -> list[Bound]:
+    from onnx import numpy_helper
+
+    attributes = step.node.attributes
+    if "value" in attributes:
+        values = np.asarray(numpy_helper.to_array(attributes["value"]), dtype=np.float64)
+    else:
+        values = np.asarray(next(iter(attributes.values())), dtype=np.float64)
+    return [Bound.exact(values, step.kind)]
+
+
+@handles("ConstantOfShape")
+def _constant_of_shape(step: Step) -> list[Bound]:
+    from onnx import numpy_helper
+
+    tensor = step.node.attributes.get("value")
+    value = 0.0 if tensor is None else float(np.asarray(numpy_helper.to_array(tensor)).reshape(-1)[0])
+    return [Bound.exact(np.full(_whole(step.optional(0)), value), step.kind)]

@@ -1,0 +1,108 @@
+"""ONNX Runtime on the CPU: the reference, graph optimisations off, one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from pytest_trt.errors import ModelError
+from pytest_trt.numerics.formats import Array
+
+
+class OnnxRuntime:
+    """One ONNX Runtime session on the CPU.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    extra : iterable of (name, element type), optional
+        Inner tensors to return besides the graph's outputs.
+
+    Raises
+    ------
+    ModelError
+        ONNX Runtime does not load the model; its words are in `why`.
+    """
+
+    def __init__(self, model: onnx.ModelProto, extra: Iterable[str] = ()) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        if _holds_16_bit(model):
+            model = widened(model)
+        extra = [name for name in extra if all(name != v.name for v in model.graph.output)]
+        if extra:
+            marked = onnx.ModelProto()
+            marked.CopyFrom(model)
+            marked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in extra)
+            model = marked
+        try:
+            self._session = ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises a class per error code, all private
+            raise ModelError(
+                "ONNX Runtime does not load the model", why=str(error).splitlines()[:3], mend="check it with onnx.checker"
+            ) from None
+        self.names = [value.name for value in self._session.get_outputs()]
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Return every output for these inputs."""
+        return dict(zip(self.names, (np.asarray(v) for v in self._session.run(None, dict(feeds))), strict=True))
+
+
+_LOW = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
+
+
+def _holds_16_bit(model: onnx.ModelProto) -> bool:
+    graph = model.graph
+    return any(t.data_type in _LOW for t in graph.initializer) or any(
+        a.name == "to" and a.i in _LOW for n in graph.node if n.op_type == "Cast" for a in n.attribute
+    )
+
+
+def widened(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the same computation in FP32, with every 16-bit tensor rounded to its type where it is stored.
+
+    ONNX Runtime has no bf16 kernels on the CPU, and runs fp16 graphs in FP32 without all of their roundings. Here each node
+    with a 16-bit output is followed by a cast to the type and back; constants become FP32 ones of the same value.
+    """
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    graph = wide.graph
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    low = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output)}
+    low = {name: kind for name, kind in low.items() if kind in _LOW}
+    for tensor in graph.initializer:
+        if tensor.data_type in _LOW:
+            values = np.asarray(numpy_helper.to_array(tensor)).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.elem_type in _LOW:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    del graph.value_info[:]
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in _LOW:
+                attribute.i = TensorProto.FLOAT
+            if attribute.name == "value" and attribute.t.data_type in _LOW:
+                values = np.asarray(numpy_helper.to_array(attribute.t)).astype(np.float32)
+                attribute.t.CopyFrom(numpy_helper.from_array(values, attribute.t.name))
+        names = list(node.output)
+        graph.node.append(node)
+        for position, name in enumerate(names):
+            if name in low:
+                graph.node[-1].output[position] = f"{name}//wide"
+        for name in names:
+            if name in low:
+                graph.node.append(helper.make_node("Cast", [f"{name}//wide"], [f"{name}//low"], to=low[name]))
+                graph.node.append(helper.make_node("Cast", [f"{name}//low"], [name], to=TensorProto.FLOAT))
+    return wide

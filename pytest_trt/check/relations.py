@@ -1,0 +1,121 @@
+"""Relations that hold for any correct engine, whatever it computes: no reference is needed.
+
+Each returns the relation's name and, where it is broken, how. Rows that may differ by rounding (another batch size may pick
+another kernel) are held against the limits of the row they must equal; where a tensor has no limits, bit equality is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_trt.check.interpret import map_parts
+from pytest_trt.check.subject import Subject, wider
+from pytest_trt.errors import UnsupportedError
+from pytest_trt.numerics.bounds import Bound
+from pytest_trt.numerics.formats import Array
+from pytest_trt.numerics.judge import Measure, measure
+
+IDENTICAL_ROWS = "identical rows give identical rows"
+BATCH_ONE = "batch N equals N times batch 1"
+PERMUTATION = "rows permute with the batch"
+EXTRA_OUTPUT = "one more output changes nothing"
+WIDER_PROFILE = "a wider profile changes nothing"
+REPEAT = "a repeated run gives the same bits"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A relation that does not hold: on which tensor, and how."""
+
+    relation: str
+    tensor: str
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class Base:
+    """The run that relations start from: its inputs, outputs, and the outputs' limits where there are any."""
+
+    feeds: Mapping[str, Array]
+    got: Mapping[str, Array]
+    limits: Mapping[str, Bound]
+
+    @property
+    def rows(self) -> int:
+        """Length of the batch axis."""
+        return int(next(iter(self.feeds.values())).shape[0])
+
+
+def check_relations(subject: Subject, base: Base, *, has_batch: bool, inner: str | None) -> Iterator[tuple[str, Broken | None]]:
+    """Yield each relation that applies, with what breaks it.
+
+    Parameters
+    ----------
+    has_batch : bool
+        The first axis of every input and output is a batch whose rows do not touch.
+    inner : str or None
+        An inner tensor that can be marked as one more output.
+    """
+    yield REPEAT, _same_bits(REPEAT, subject.run(base.feeds), base.got)
+    if has_batch:
+        yield from _row_relations(subject, base)
+        if subject.profile is not None:
+            with subject.with_profile(wider(subject.profile)) as other:
+                yield WIDER_PROFILE, _compare(WIDER_PROFILE, other.run(base.feeds), base, slice(None))
+    if inner is not None:
+        try:
+            with subject.with_outputs((inner,)) as other:
+                got = {name: values for name, values in other.run(base.feeds).items() if name in base.got}
+        except UnsupportedError:
+            return
+        yield EXTRA_OUTPUT, _compare(EXTRA_OUTPUT, got, base, slice(None))
+
+
+def _row_relations(subject: Subject, base: Base) -> Iterator[tuple[str, Broken | None]]:
+    rows = base.rows
+    if rows >= 2:
+        same = np.zeros(rows, dtype=np.intp)
+        got = subject.run({name: np.ascontiguousarray(values[same]) for name, values in base.feeds.items()})
+        yield IDENTICAL_ROWS, _compare(IDENTICAL_ROWS, got, base, same)
+        order = np.roll(np.arange(rows), 1)
+        got = subject.run({name: np.ascontiguousarray(values[order]) for name, values in base.feeds.items()})
+        yield PERMUTATION, _compare(PERMUTATION, got, base, order)
+    profile = subject.profile
+    if rows >= 2 and profile is not None and all(ranges[0][0] <= 1 for ranges in profile.values()):
+        found: Broken | None = None
+        for row in (0, rows - 1):
+            place = slice(row, row + 1)
+            got = subject.run({name: np.ascontiguousarray(values[place]) for name, values in base.feeds.items()})
+            found = found or _compare(BATCH_ONE, got, base, place)
+        yield BATCH_ONE, found
+
+
+def _compare(relation: str, got: Mapping[str, Array], base: Base, place: np.ndarray | slice) -> Broken | None:
+    for name, values in got.items():
+        want = base.got[name][place]
+        if values.shape == want.shape and np.array_equal(values, want, equal_nan=values.dtype.kind == "f"):
+            continue
+        limit = base.limits.get(name)
+        if limit is not None and values.shape == want.shape:
+            result = measure(values, map_parts(limit, lambda part: part[place]))
+        else:
+            result = _difference(values, want)
+        if result.bad:
+            return Broken(relation, name, result)
+    return None
+
+
+def _same_bits(relation: str, got: Mapping[str, Array], want: Mapping[str, Array]) -> Broken | None:
+    for name, values in got.items():
+        if not np.array_equal(values, want[name], equal_nan=values.dtype.kind == "f"):
+            return Broken(relation, name, _difference(values, want[name]))
+    return None
+
+
+def _difference(got: Array, want: Array) -> Measure:
+    if got.shape != want.shape:
+        return Measure(got.size, got.size, got.size, bad=got.size, cause="shape")
+    return measure(got, Bound.exact(want.astype(np.float64), "fp32"))

@@ -1,0 +1,132 @@
+"""A model made ready at a precision, built, and runnable: what the check examines."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from pytest_trt.check.feeds import Profile
+from pytest_trt.check.graph import Graph
+from pytest_trt.numerics.bounds import Contract
+from pytest_trt.numerics.formats import Array
+from pytest_trt.precision import Prepared
+from pytest_trt.runtime.build import BuildRequest, build_plan
+from pytest_trt.runtime.load import Runtime
+from pytest_trt.runtime.plan import Plan
+from pytest_trt.runtime.plans import PlanCache
+from pytest_trt.runtime.session import Session, load_engine
+
+
+class Subject:
+    """One prepared model on one runtime; plan, engine and session are made at first use.
+
+    Parameters
+    ----------
+    rt : Runtime
+    prepared : Prepared
+    profile : mapping of str to (min, opt, max), optional
+    cache : PlanCache, optional
+    outputs : tuple of str
+        Inner tensors marked as outputs as well.
+    build : mapping
+        Further fields of `BuildRequest`.
+    """
+
+    def __init__(
+        self,
+        rt: Runtime,
+        prepared: Prepared,
+        profile: Profile | None,
+        *,
+        cache: PlanCache | None = None,
+        outputs: tuple[str, ...] = (),
+        build: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.rt = rt
+        self.prepared = prepared
+        self.profile = profile
+        self.outputs = outputs
+        self._cache = cache
+        self._build = dict(build or {})
+        self._session: Session | None = None
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The typed graph that the check interprets."""
+        return Graph(self.prepared.matched)
+
+    @cached_property
+    def contract(self) -> Contract:
+        """What this build promises about its arithmetic."""
+        precision = self.prepared.precision
+        return Contract(
+            tf32=precision == "tf32",
+            sm=self.rt.gpu.sm,
+            weak=not self.prepared.strong and precision in ("fp16", "bf16"),
+        )
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan, from the cache or built."""
+        prepared = self.prepared
+        request = BuildRequest(
+            model=prepared.model.SerializeToString(),
+            strongly_typed=prepared.strong,
+            flags=prepared.flags,
+            clear=prepared.clear,
+            profile=self.profile,
+            outputs=self.outputs,
+            **self._build,
+        )
+        return build_plan(self.rt, request, self._cache)
+
+    @cached_property
+    def engine(self) -> Any:
+        """The raw engine."""
+        return load_engine(self.rt, self.plan)
+
+    @property
+    def session(self) -> Session:
+        """A session of its own on the engine."""
+        if self._session is None:
+            self._session = Session(self.rt, self.engine)
+        return self._session
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the engine's outputs."""
+        return self.session.run(feeds)
+
+    def with_outputs(self, outputs: tuple[str, ...]) -> Subject:
+        """Return the same subject with inner tensors marked as outputs."""
+        return Subject(
+            self.rt, self.prepared, self.profile, cache=self._cache, outputs=outputs, build=self._build
+        )
+
+    def with_profile(self, profile: Profile) -> Subject:
+        """Return the same subject built for another profile."""
+        return Subject(
+            self.rt, self.prepared, profile, cache=self._cache, outputs=self.outputs, build=self._build
+        )
+
+    def close(self) -> None:
+        """Release session and engine, in that order."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        self.__dict__.pop("engine", None)
+
+    def __enter__(self) -> Subject:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def wider(profile: Profile) -> Profile:
+    """Return a profile whose largest batch is twice as large."""
+    return {
+        name: (tuple(least), tuple(opt), (2 * most[0], *itertools.islice(most, 1, None)))
+        for name, (least, opt, most) in profile.items()
+    }

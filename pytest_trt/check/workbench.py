@@ -1,0 +1,361 @@
+"""The check of one model, end to end: prepare, build, run on data, judge, relate, tell."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pytest_trt.check import tell
+from pytest_trt.check.examine import Examiner, Tolerance, needed_profile
+from pytest_trt.check.feeds import Profile, check_feeds, draw_feeds, profile_for, scale_of, shapes_for
+from pytest_trt.check.graph import Graph, load_model
+from pytest_trt.check.subject import Subject
+from pytest_trt.errors import RuntimeMissingError, SuspiciousWarning, UsageError
+from pytest_trt.numerics.battery import kinds_for
+from pytest_trt.numerics.bounds import Bound
+from pytest_trt.numerics.formats import Array
+from pytest_trt.numerics.judge import measure
+from pytest_trt.precision import Prepared, measure_ranges, prepare
+from pytest_trt.precision.proof import prove
+from pytest_trt.records import (
+    CONFORMS,
+    CONFORMS_UNDER,
+    MISTRUSTED,
+    SUSPICIOUS,
+    UNJUDGED,
+    VIOLATES,
+    Finding,
+    Settings,
+    Verdict,
+)
+from pytest_trt.runtime.load import Discovery, Runtime
+from pytest_trt.runtime.plans import PlanCache
+from pytest_trt.runtime.session import Session
+
+_ORDER = (VIOLATES, MISTRUSTED, SUSPICIOUS)
+# INT8 calibration of drawn inputs: a scale of 2**-7, so that scaling the input is exact and ties are decided.
+_DRAWN_RANGE = 127.0 / 128.0
+
+
+class Workbench:
+    """Everything that a session of checks shares: settings, runtimes, the plan cache.
+
+    Parameters
+    ----------
+    settings : Settings
+    discovery : Discovery
+        Who executes and who builds.
+    """
+
+    def __init__(self, settings: Settings, discovery: Discovery) -> None:
+        self.settings = settings
+        self.discovery = discovery
+        self._caches: dict[str, PlanCache | None] = {}
+
+    @property
+    def executor(self) -> Runtime:
+        """Who executes.
+
+        Raises
+        ------
+        RuntimeMissingError
+            Nobody does (`--trt-runtime=off`, or a TensorRT without a GPU).
+        """
+        if self.discovery.executor is None:
+            raise RuntimeMissingError(
+                "no TensorRT executes here", why=[m.reason for m in self.discovery.missing], mend="--trt-runtime=emulator"
+            )
+        return self.discovery.executor
+
+    def is_strong(self, rt: Runtime) -> bool:
+        """Tell whether networks are strongly typed under these settings on a runtime."""
+        return self.settings.typing == "strong" or (self.settings.typing == "auto" and rt.features.strong_typing)
+
+    def prepare(
+        self, model: Any, precision: str, *, ranges: Mapping[str, float] | None = None, rt: Runtime | None = None
+    ) -> Prepared:
+        """Return a model made ready at a precision for a runtime (default: the executor)."""
+        return prepare(load_model(model), precision, strong=self.is_strong(rt or self.executor), ranges=ranges)
+
+    def subject(
+        self,
+        model: Any,
+        precision: str,
+        profile: Profile | None = None,
+        *,
+        calibration: Iterable[Mapping[str, Array]] | None = None,
+        rt: Runtime | None = None,
+        **build: Any,
+    ) -> Subject:
+        """Return a model ready to be built and run.
+
+        Raises
+        ------
+        ModelError, InputError, PrecisionError
+        """
+        rt = rt or self.executor
+        loaded = load_model(model)
+        graph = Graph(loaded)
+        ranges = None
+        if precision == "int8" and "QuantizeLinear" not in {node.op for node in graph.nodes}:
+            ranges = self._ranges(graph, None, calibration, shapes_for(graph, None, profile))
+        prepared = prepare(loaded, precision, strong=self.is_strong(rt), ranges=ranges)
+        if profile is None and graph.dynamic:
+            shapes_for(graph, None, None)  # says which input lacks a size, and how to give it
+        return Subject(rt, prepared, profile, cache=self._cache(rt), build=build)
+
+    def engine(self, model: Any, precision: str, profile: Profile | None = None) -> Any:
+        """Return a raw engine."""
+        return self.subject(model, precision, profile).engine
+
+    def build(self, model: Any, precision: str, profile: Profile | None = None, **build: Any) -> Any:
+        """Return a raw engine, from the plan cache or built; `build` holds further fields of `BuildRequest`."""
+        return self.subject(model, precision, profile, **build).engine
+
+    def session(self, model: Any, precision: str, profile: Profile | None = None, **build: Any) -> Session:
+        """Return a session: engine, context, buffers and stream."""
+        subject = self.subject(model, precision, profile, **build)
+        return Session(subject.rt, subject.engine)
+
+    def check(
+        self,
+        model: Any,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        precision: str,
+        profile: Profile | None = None,
+        calibration: Iterable[Mapping[str, Any]] | None = None,
+        tolerance: Tolerance | None = None,
+        data: Sequence[str] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        drawn: bool = False,
+        label: str = "",
+    ) -> Verdict:
+        """Return the verdict on one model: the whole conformance check.
+
+        Parameters
+        ----------
+        model : path, bytes or onnx.ModelProto
+        inputs : mapping of name to array, optional
+            Exactly these are run; default: the data battery.
+        precision : str
+        profile : mapping of name to (min, opt, max) shapes, optional
+        calibration : iterable of input mappings, optional
+            Where INT8 scales come from; default: the inputs.
+        tolerance : Tolerance, optional
+            Replaces the derived limits.
+        data : sequence of str, optional
+            Data kinds; default: those of the settings.
+        shapes : mapping of name to shape, optional
+            Input shapes for the battery; default: the profile's opt.
+        drawn : bool
+            The model was drawn by a strategy: statistical findings then fail too.
+        label : str
+            How to name the model in messages.
+
+        Raises
+        ------
+        ConformanceError
+            The verdict does not pass.
+        UnsupportedError
+            TensorRT refused to build the model.
+        ModelError, InputError, ProfileError, PrecisionError
+            What was given cannot be used.
+        """
+        verdict = self.judge(
+            model,
+            inputs,
+            precision=precision,
+            profile=profile,
+            calibration=calibration,
+            tolerance=tolerance,
+            data=data,
+            shapes=shapes,
+            drawn=drawn,
+            label=label,
+        )
+        if not verdict.passed:
+            if verdict.status == SUSPICIOUS and not drawn:
+                warnings.warn(SuspiciousWarning(tell.summary(verdict)), stacklevel=2)
+            else:
+                raise tell.failure(verdict, self.replay(verdict))
+        return verdict
+
+    def judge(
+        self,
+        model: Any,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        precision: str,
+        profile: Profile | None = None,
+        calibration: Iterable[Mapping[str, Any]] | None = None,
+        tolerance: Tolerance | None = None,
+        data: Sequence[str] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        drawn: bool = False,
+        label: str = "",
+    ) -> Verdict:
+        """Return the verdict as `check` does, also when it does not pass."""
+        rt = self.executor
+        loaded = load_model(model)
+        source = Graph(loaded)
+        given = None if inputs is None else check_feeds(source, inputs)
+        sizes = {n: v.shape for n, v in given.items()} if given is not None else shapes_for(source, shapes, profile)
+        profile = profile_for(source, sizes, profile)
+        ranges = self._ranges(source, given, calibration, sizes) if precision == "int8" else {}
+        prepared = prepare(loaded, precision, strong=self.is_strong(rt), ranges=ranges or None)
+        kinds = ("given",) if given is not None else kinds_for(precision, data or self.settings.data)
+        if not kinds:
+            raise UsageError("no data kind is left to run", why=f"asked for {data}, at {precision}")
+        with Subject(rt, prepared, profile, cache=self._cache(rt)) as subject:
+            examiner = Examiner(subject, source, self.settings.rungs, tolerance)
+            self._prove(subject, examiner)
+            scale = scale_of(source)
+            seed = zlib.crc32(label.encode()) if label else int(source.digest[:8], 16)
+            try:
+                for position, kind in enumerate(kinds):
+                    feeds = given
+                    if feeds is None:
+                        rng = np.random.default_rng([self.settings.seed, seed, zlib.crc32(kind.encode())])
+                        feeds = draw_feeds(source, sizes, kind, precision, scale, ranges, rng)
+                    examiner.look(feeds, kind, relations=position == 0)
+                if given is None and len(kinds) > 1:
+                    examiner.distrust()
+            finally:
+                examiner.close()
+        return self._verdict(examiner, rt, precision, kinds, source, profile, label)
+
+    def compare(self, got: Any, want: Any, *, limit: Any) -> Verdict:
+        """Return the numeric judgement alone.
+
+        Parameters
+        ----------
+        got, want : array-like of one shape
+        limit : float or array-like, or (low, high)
+            Largest absolute difference; or the ends of the admissible interval themselves.
+
+        Raises
+        ------
+        ConformanceError
+            A value lies outside.
+        UsageError
+            Shapes differ, or there is nothing to compare.
+        """
+        value, mid = np.asarray(got, dtype=np.float64), np.asarray(want, dtype=np.float64)
+        if value.shape != mid.shape:
+            raise UsageError(f"got has shape {value.shape}, want {mid.shape}", why="nothing is broadcast")
+        if value.size == 0:
+            raise UsageError("the arrays are empty: nothing was compared")
+        if isinstance(limit, tuple):
+            low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), mid.shape) for end in limit)
+        else:
+            room = np.asarray(limit, dtype=np.float64)
+            low, high = mid - room, mid + room
+        found = measure(value, Bound(mid, low, high))
+        finding = Finding(
+            found.cause, VIOLATES, "got", "given", found.bad, found.total, found.index, found.got, found.low, found.high,
+            found.want, pattern=found.pattern,
+        )  # fmt: skip
+        status = VIOLATES if found.bad else CONFORMS
+        verdict = Verdict(status, (finding,) if found.bad else (), found.judged, found.certified)
+        if found.bad:
+            raise tell.failure(verdict, "the same comparison")
+        return verdict
+
+    def replay(self, verdict: Verdict) -> str:
+        """Return the line that repeats a check."""
+        where = verdict.provenance
+        case = f" --trt-case={where['label']}" if where.get("label") else ""
+        return f"--trt-precision={where['precision']} --gpu={where['gpu']} --trt-seed={self.settings.seed}{case}"
+
+    def close(self) -> None:
+        """Release what the workbench holds; sessions and engines are their callers'."""
+        self._caches.clear()
+
+    def _cache(self, rt: Runtime) -> PlanCache | None:
+        # The emulator builds faster than a file is read.
+        if rt.emulated:
+            return None
+        if rt.plays not in self._caches:
+            self._caches[rt.plays] = PlanCache(self.settings.cache_dir)
+        return self._caches[rt.plays]
+
+    def _ranges(
+        self,
+        graph: Graph,
+        given: Mapping[str, Array] | None,
+        calibration: Iterable[Mapping[str, Any]] | None,
+        sizes: Mapping[str, tuple[int, ...]],
+    ) -> dict[str, float]:
+        if calibration is not None:
+            return measure_ranges(graph.model, (check_feeds(graph, feed) for feed in calibration))
+        if given is not None:
+            return measure_ranges(graph.model, [given])
+        rng = np.random.default_rng([self.settings.seed, int(graph.digest[:8], 16)])
+        reach = dict.fromkeys(graph.inputs, _DRAWN_RANGE)
+        feeds = draw_feeds(graph, sizes, "uniform11", "int8", scale_of(graph), reach, rng)
+        return measure_ranges(graph.model, [feeds]) | reach
+
+    def _prove(self, subject: Subject, examiner: Examiner) -> None:
+        """Add a finding when the engine did its work in another precision than the one asked for."""
+        prepared = subject.prepared
+        if not prepared.strong or prepared.kept_fp32:
+            return
+        proof = prove(subject.plan.layers, prepared.precision)
+        if proof.fallback:
+            examiner.result.findings.append(
+                Finding(
+                    "precision",
+                    VIOLATES,
+                    note=f"asked for {prepared.precision}, but these layers ran in another type: "
+                    + ", ".join(proof.fallback[:5]),
+                )
+            )
+
+    def _verdict(
+        self,
+        examiner: Examiner,
+        rt: Runtime,
+        precision: str,
+        kinds: Sequence[str],
+        source: Graph,
+        profile: Profile | None,
+        label: str,
+    ) -> Verdict:
+        result = examiner.result
+        findings = tuple(sorted(result.findings, key=lambda f: _ORDER.index(f.status)))
+        rung = "unfused" if result.rungs["unfused"] else "direct"
+        if findings:
+            status = findings[0].status
+        elif result.unjudged:
+            status = UNJUDGED
+        elif result.compared == 0:
+            status = VIOLATES
+            findings = (Finding("compared", VIOLATES, note="nothing was compared"),)
+        else:
+            status = CONFORMS if rung == "direct" else f"{CONFORMS_UNDER} {rung}"
+        return Verdict(
+            status,
+            findings,
+            result.compared,
+            result.certified,
+            rung,
+            dict(result.unjudged),
+            tuple(sorted(result.relations)),
+            {
+                "runtime": rt.title,
+                "device": rt.device,
+                "gpu": rt.gpu.name,
+                "precision": precision,
+                "typing": "strong" if examiner.subject.prepared.strong else "weak",
+                "data": tuple(kinds),
+                "seed": self.settings.seed,
+                "model": source.digest,
+                "profile": needed_profile(profile),
+                "label": label,
+            },
+        )

@@ -1,0 +1,123 @@
+"""Measure one output against its admissible interval, and name the pattern of the elements outside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_trt.numerics.bounds import Bound
+from pytest_trt.numerics.formats import Array
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What one comparison found: numbers only.
+
+    Attributes
+    ----------
+    total, judged, certified, bad : int
+        Elements; those with a promise; those with one admissible value; those outside.
+    cause : str
+        `interval`, `certificate` or `nan`: the rule that the worst bad element broke; empty when none did.
+    index : tuple of int
+        Place of the worst element.
+    got, low, high, want : float
+        There.
+    pattern : str
+        Where the bad elements lie, in words.
+    """
+
+    total: int
+    judged: int
+    certified: int
+    bad: int = 0
+    cause: str = ""
+    index: tuple[int, ...] = ()
+    got: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    want: float = 0.0
+    pattern: str = ""
+
+
+def measure(got: Array, want: Bound) -> Measure:
+    """Return how an output lies in its admissible interval.
+
+    Parameters
+    ----------
+    got : ndarray
+        The output. Its shape must be the bound's.
+    want : Bound
+        The admissible values. -0.0 equals 0.0.
+    """
+    value = np.asarray(got, dtype=np.float64)
+    total = value.size
+    inside = (value >= want.low) & (value <= want.high)
+    sharp = want.low == want.high
+    if not inside.all():
+        is_nan = np.isnan(value)
+        must = np.isnan(want.mid)
+        inside = np.where(must, is_nan, inside)
+        sharp = sharp | must
+        if want.loose is not None:
+            inside |= want.loose
+            sharp = sharp & ~want.loose
+    judged = total if want.loose is None else int(total - np.count_nonzero(want.loose))
+    exact = int(np.count_nonzero(sharp))
+    if inside.all():
+        return Measure(total, judged, exact)
+    bad = ~inside
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = np.maximum(want.low - value, value - want.high)
+    gap = np.where(bad, np.where(np.isnan(gap), np.inf, gap), -np.inf)
+    at = np.unravel_index(int(np.argmax(gap)), gap.shape)
+    cause = "nan" if bool(np.isnan(value[at]) != np.isnan(want.mid[at])) else "interval"
+    if cause == "interval" and bool(sharp[at]):
+        cause = "certificate"
+    return Measure(
+        total,
+        judged,
+        exact,
+        bad=int(np.count_nonzero(bad)),
+        cause=cause,
+        index=tuple(int(i) for i in at),
+        got=float(value[at]),
+        low=float(want.low[at]),
+        high=float(want.high[at]),
+        want=float(want.mid[at]),
+        pattern=describe_pattern(bad),
+    )
+
+
+def describe_pattern(bad: Array) -> str:
+    """Return in words where the bad elements of an (N, C, *S) array lie."""
+    count = int(np.count_nonzero(bad))
+    if count == bad.size:
+        return "every element"
+    if count == 1:
+        return "one element"
+    names = ["item", "channel", "row", "column"] if bad.ndim == 4 else ["item", "channel", *["position"] * bad.ndim]
+    parts = []
+    for axis in range(bad.ndim):
+        length = bad.shape[axis]
+        if length < 2:
+            continue
+        others = tuple(a for a in range(bad.ndim) if a != axis)
+        touched = np.flatnonzero(bad.any(axis=others))
+        label = names[axis] if axis < len(names) else "position"
+        if touched.size == length:
+            continue
+        if touched.size == 1:
+            where = "last" if touched[0] == length - 1 else "first" if touched[0] == 0 else f"{int(touched[0])}th"
+            parts.append(f"{where} {label} only")
+        elif touched[-1] == length - 1 and touched.size == length - touched[0]:
+            parts.append(f"{label}s {int(touched[0])} to the end (of {length})")
+        elif touched.size == touched[-1] - touched[0] + 1:
+            parts.append(f"{label}s {int(touched[0])} to {int(touched[-1])} (of {length})")
+        else:
+            steps = np.unique(np.diff(touched))
+            if steps.size == 1:
+                parts.append(f"every {int(steps[0])}th {label}")
+    share = f"{100.0 * count / bad.size:.1f} % of the elements"
+    return "; ".join([*parts, share]) if parts else f"scattered, {share}"
