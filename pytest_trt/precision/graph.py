@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from pytest_trt.errors import ModelError, PrecisionError
+
+# Since IR version 4 an initializer need not be an input.
+_FREE_INITIALIZERS = 4
 
 
 class Names:
@@ -149,8 +153,55 @@ def replace(graph: GraphProto, nodes: Iterable[NodeProto], initializers: Iterabl
     del graph.value_info[:]
 
 
-def name_nodes(graph: GraphProto) -> None:
-    """Give each node without a name one made of its operator and position."""
+def settle(model: ModelProto) -> None:
+    """Make every float constant of a model's main graph a plain initializer, and name every node.
+
+    Initializers that old models also list as inputs become constants, as they are for TensorRT.
+    """
+    graph = model.graph
+    fixed = {tensor.name for tensor in graph.initializer}
+    if any(value.name in fixed for value in graph.input):
+        kept = [value for value in graph.input if value.name not in fixed]
+        del graph.input[:]
+        graph.input.extend(kept)
+        model.ir_version = max(model.ir_version, _FREE_INITIALIZERS)
+    outputs = {value.name for value in graph.output}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        value = float_constant(node)
+        if value is None or node.output[0] in outputs:
+            nodes.append(node)
+        else:
+            graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _name_nodes(graph)
+
+
+def computed_constants(graph: GraphProto) -> set[str]:
+    """Return the tensors that no input can change: initializers, and what nodes make of them alone."""
+    fixed = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if not subgraphs(node) and all(name in fixed for name in node.input if name):
+            fixed.update(node.output)
+    return fixed
+
+
+def float_constant(node: NodeProto) -> np.ndarray | None:
+    """Return the float32 value of a Constant node, None for any other node."""
+    if node.op_type != "Constant" or not node.attribute:
+        return None
+    value = node.attribute[0]
+    if value.name == "value" and value.t.data_type == TensorProto.FLOAT:
+        return np.asarray(numpy_helper.to_array(value.t))
+    if value.name == "value_float":
+        return np.asarray(value.f, dtype=np.float32)
+    if value.name == "value_floats":
+        return np.asarray(value.floats, dtype=np.float32)
+    return None
+
+
+def _name_nodes(graph: GraphProto) -> None:
     names = Names(graph)
     for position, node in enumerate(graph.node):
         if not node.name:

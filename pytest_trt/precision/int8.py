@@ -58,7 +58,7 @@ def quantize(
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         return model, _own_scales(model)
     result = graphs.infer(graphs.at_least(model, _OPSET, "per-channel INT8"))
-    graphs.name_nodes(result.graph)
+    graphs.settle(result)
     inserter = _Inserter(result, ranges, folded)
     inserter.insert()
     return graphs.verify(result), inserter.scales
@@ -107,6 +107,7 @@ class _Inserter:
         self.readers = graphs.consumers(model.graph)
         self.names = graphs.Names(model.graph)
         self.constants = _float_constants(model)
+        self.fixed = graphs.computed_constants(model.graph)
         self.outputs = {value.name for value in model.graph.output}
         self.makers = {name: node for node in model.graph.node for name in node.output if name}
         self.amax: dict[str, float] = {}
@@ -137,9 +138,7 @@ class _Inserter:
                     fresh.output[index] = source
                     nodes += self._pair(name, source, renamed)
         used = {name for node in nodes for name in (*node.input, *graphs.captured(node))} | self.outputs
-        listed = {value.name for value in self.graph.input}
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in used or tensor.name in listed]
-        nodes = [node for node in nodes if node.op_type != "Constant" or node.output[0] in used]
+        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
         graphs.replace(self.graph, nodes, [*kept, *self.tensors.values()])
 
     # -- which tensors get a Q
@@ -171,8 +170,7 @@ class _Inserter:
                 other = reader.input[1] if reader.input[0] == end else reader.input[0]
                 if reader.output[0] in fused or other == end:
                     break
-                if self._is_float(other) and other not in self.constants:
-                    self._mark(other)
+                self._mark(other)
                 fused.add(reader.output[0])
                 allowed = list(_ACTIVATIONS)
             elif reader.op_type == "BatchNormalization":
@@ -189,7 +187,7 @@ class _Inserter:
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
 
     def _mark(self, name: str) -> None:
-        if name in self.constants or not self._is_float(name):
+        if name in self.fixed or not self._is_float(name):
             return
         if name not in self.ranges:
             raise PrecisionError(
@@ -254,16 +252,11 @@ class _Inserter:
 
 
 def _float_constants(model: ModelProto) -> dict[str, np.ndarray]:
-    found = {
+    return {
         tensor.name: numpy_helper.to_array(tensor)
         for tensor in model.graph.initializer
         if tensor.data_type == TensorProto.FLOAT
     }
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            if node.attribute[0].t.data_type == TensorProto.FLOAT:
-                found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-    return found
 
 
 def _own_scales(model: ModelProto) -> dict[str, np.ndarray]:

@@ -11,7 +11,16 @@ from pytest_trt.records import LayerInfo
 # What a working layer of a precision is allowed to read. TF32 shows as fp32 in layer lists.
 _READS = {"fp32": ("fp32",), "tf32": ("fp32",), "fp16": ("fp16",), "bf16": ("bf16",), "int8": ("int8",)}
 # `correlation` is what TensorRT-RTX calls a convolution.
-_WORK = ("conv", "correlation", "gemm", "matmul", "matrix_multiply", "matrixmultiply", "fully")
+_WORK = (
+    "conv",
+    "correlation",
+    "gemm",
+    "matmul",
+    "matrix_multiply",
+    "matrixmultiply",
+    "fully",
+    "runtime_fusion",
+)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def retype(model: ModelProto, precision: str) -> tuple[ModelProto, tuple[str, ..
     if precision == "bf16":
         model = graphs.at_least(model, _BF16_OPSET, "bf16")
     result = graphs.infer(model)
-    graphs.name_nodes(result.graph)
+    graphs.settle(result)
+    _fold_batch_norms(result)
     rewriter = _Rewriter(result, precision)
     kept = rewriter.rewrite()
     return graphs.verify(result), kept
@@ -101,7 +102,7 @@ class _Rewriter:
 
     def rewrite(self) -> tuple[str, ...]:
         for value in self.graph.input:
-            if self._is_float(value.name) and value.name not in self.weights:
+            if self._is_float(value.name):
                 self.high[value.name] = value.name
         kept = [node.name for node in self.graph.node if not self._convert(node)]
         for value in self.graph.output:
@@ -213,14 +214,35 @@ class _Rewriter:
         if node.op_type == "ConstantOfShape" and not node.attribute:
             zero = TensorProto(data_type=TensorProto.FLOAT, dims=[1], raw_data=b"\0\0\0\0")
             node.attribute.append(helper.make_attribute("value", _low_tensor(zero, self.precision, "value")))
-        if node.op_type == "Constant" and node.attribute[0].name in ("value_float", "value_floats"):
-            value = node.attribute[0]
-            plain = (
-                np.float32(value.f) if value.name == "value_float" else np.asarray(value.floats, np.float32)
-            )
-            del node.attribute[:]
-            tensor = _low_tensor(numpy_helper.from_array(np.asarray(plain)), self.precision, "value")
-            node.attribute.append(helper.make_attribute("value", tensor))
+
+
+def _fold_batch_norms(model: ModelProto) -> None:
+    """Write each BatchNormalization with constant parameters as scale and shift alone, computed in float64.
+
+    A variance of a trained net may well exceed what fp16 holds (9.8e7 was seen), and TensorRT folds the four
+    parameters before it rounds them. What stays is the same operator with mean 0, variance 1 and epsilon 0.
+    """
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    names = graphs.Names(graph)
+    for node in graph.node:
+        if node.op_type != "BatchNormalization" or not all(name in weights for name in node.input[1:5]):
+            continue
+        if graphs.attribute(node, "training_mode", 0) or len(node.output) > 1:
+            continue
+        scale, shift, mean, variance = (
+            numpy_helper.to_array(weights[name]).astype(np.float64) for name in node.input[1:5]
+        )
+        epsilon = next((entry.f for entry in node.attribute if entry.name == "epsilon"), 1e-5)
+        folded = scale / np.sqrt(variance + epsilon)
+        values = (folded, shift - mean * folded, np.zeros_like(mean), np.ones_like(mean))
+        for index, (part, value) in enumerate(zip(("scale", "shift", "zero", "one"), values, strict=True), 1):
+            name = names.fresh(f"{node.name}_{part}")
+            graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+            node.input[index] = name
+        rest = [entry for entry in node.attribute if entry.name != "epsilon"]
+        del node.attribute[:]
+        node.attribute.extend([*rest, helper.make_attribute("epsilon", 0.0)])
 
 
 def _rename(graph: GraphProto, renamed: dict[str, str]) -> None:

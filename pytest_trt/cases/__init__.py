@@ -1,0 +1,1 @@
+"""Known cases: real models, known limits of TensorRT, claims with their sources."""
