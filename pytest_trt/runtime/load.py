@@ -125,6 +125,11 @@ def discover(settings: Settings) -> Discovery:
     return _Search(settings).result()
 
 
+def find_builder(settings: Settings) -> Runtime | None:
+    """Return TensorRT-RTX as a builder for `settings.gpu`, None where it does not load."""
+    return _Search(settings).rtx_builder()
+
+
 class _Search:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -149,7 +154,7 @@ class _Search:
         if executor is None and asked in ("auto", "emulator"):
             executor = self._emulator()
         self._refuse_faults(executor)
-        builder = executor if executor is not None and not executor.emulated else self._rtx_builder()
+        builder = executor if executor is not None and not executor.emulated else self.rtx_builder()
         label = executor.title if executor is not None else "none"
         return Discovery(executor, builder, tuple(self.missing), label)
 
@@ -197,7 +202,7 @@ class _Search:
             )
         if self.asked is not None and not self.asked.admits(real.gpu_class):
             raise SettingsError(
-                f"--gpu={self.settings.gpu} was asked for, and the GPU is a {real.gpu_class.name}",
+                f"--gpu={self.settings.gpu} was asked for, and the GPU is of class {real.gpu_class.name}",
                 why=f"GPU {real.index} is {real.title}; results of one class say nothing of another",
                 mend=f"--gpu={real.gpu_class.name} or --gpu=auto; or --trt-runtime=emulator to emulate "
                 f"{self.settings.gpu} on the CPU",
@@ -236,7 +241,7 @@ class _Search:
             trt, product, version, gpu, memory=memory or HostMemory(trt), device=device, emulated=True
         )
 
-    def _rtx_builder(self) -> Runtime | None:
+    def rtx_builder(self) -> Runtime | None:
         found = find("tensorrt_rtx")
         if not isinstance(found, Found):
             self._note(found)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +22,10 @@ _LAYOUTS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
         (("onnxruntime_ep_nv_tensorrt_rtx",), "tensorrt_rtx_bindings"),
         ((), "tensorrt_rtx_bindings"),
     ),
+}
+_SONAMES = {
+    "tensorrt": ("libnvinfer.so.11", "libnvinfer.so.10", "libnvinfer.so.8"),
+    "tensorrt_rtx": ("libtensorrt_rtx.so.1",),
 }
 _COMMANDS = {"tensorrt": TENSORRT_COMMAND, "tensorrt_rtx": RTX_COMMAND}
 TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
@@ -59,10 +66,38 @@ def find(product: str) -> Found | Missing:
         except (ImportError, OSError, AttributeError) as error:
             reasons.append((True, f"{type(error).__name__}: {error}"))
             continue
-        return Found(trt, product, str(getattr(trt, "__version__", "?")))
+        found = Found(trt, product, str(getattr(trt, "__version__", "?")))
+        library = library_version(product)
+        if library is not None and found.version.split(".")[:2] != [str(part) for part in library[:2]]:
+            words = ".".join(str(part) for part in library)
+            return Missing(
+                product,
+                f"bindings {found.version} with library {words}: major and minor version must agree",
+                _COMMANDS[product],
+            )
+        return found
     broken = [reason for installed, reason in reasons if installed]
     reason = broken[0] if broken else reasons[0][1]
     return Missing(product, reason, _COMMANDS[product])
+
+
+def library_version(product: str) -> tuple[int, int, int] | None:
+    """Return the version of the shared library that this process has loaded, None where it cannot be asked.
+
+    Notes
+    -----
+    `getInferLibVersion` gives major * 1000 + minor * 100 + patch up to TensorRT 9, major * 10000 + minor *
+    100 + patch from 10 on and for TensorRT-RTX (`NV_TENSORRT_VERSION` in NvInferVersion.h).
+    """
+    noload = getattr(os, "RTLD_NOLOAD", None)
+    if noload is None:
+        return None
+    for soname in _SONAMES[product]:
+        with suppress(OSError, AttributeError):
+            number = int(ctypes.CDLL(soname, mode=noload | os.RTLD_NOW).getInferLibVersion())
+            base = 1000 if product == "tensorrt" and number < 10000 else 10000
+            return number // base, number % base // 100, number % 100
+    return None
 
 
 def _installed(name: str) -> bool:
