@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_trt import fixtures, markers
-from pytest_trt.errors import SettingsError, TrtError
-from pytest_trt.session import Session, precision_of
+from pytest_trt.errors import SettingsError
+from pytest_trt.session import Session, function_id, precision_of, session_of
+from pytest_trt.xdist import is_worker
 
 MULTIPLIED = frozenset({"trt_precision", "trt_build", "trt_session", "trt_check", "trt_golden"})
 OURS = frozenset(name for name in vars(fixtures) if name.startswith("trt_")) | MULTIPLIED
@@ -21,6 +24,8 @@ def multiply(metafunc: pytest.Metafunc, session: Session) -> None:
     case, which `deselect` takes out and counts. A test that parametrizes
     `trt_precision` itself keeps its values.
     """
+    if is_worker(metafunc.config) and not session.is_off:
+        _refuse_in_worker(metafunc.definition)
     if not MULTIPLIED.intersection(metafunc.fixturenames) or _is_parametrized(metafunc.definition):
         return
     asked = session.settings.precisions
@@ -34,6 +39,14 @@ def multiply(metafunc: pytest.Metafunc, session: Session) -> None:
     if "trt_precision" not in metafunc.fixturenames:
         metafunc.fixturenames.append("trt_precision")
     metafunc.parametrize("trt_precision", cases, ids=cases, indirect=True)
+
+
+def _refuse_in_worker(definition: pytest.Item) -> None:
+    """Refuse wrong markers in a way that xdist brings to the controller: it loses a usage error."""
+    try:
+        markers.parse(definition)
+    except SettingsError as error:
+        raise pytest.Collector.CollectError(f"{definition.nodeid}: {error}") from None
 
 
 def _is_parametrized(definition: pytest.Item) -> bool:
@@ -58,11 +71,8 @@ def deselect(session: Session, items: list[pytest.Item]) -> None:
     marks = [markers.Marks()] * len(items) if session.is_off else _read_markers(items)
     kept: list[pytest.Item] = []
     out: list[pytest.Item] = []
-    try:
-        for item, one in zip(items, marks, strict=True):
-            (kept if _applies(session, item, one) else out).append(item)
-    except TrtError as error:
-        raise pytest.UsageError(str(error)) from None
+    for item, one in zip(items, marks, strict=True):
+        (kept if _applies(session, item, one) else out).append(item)
     if out:
         session.config.hook.pytest_deselected(items=out)
         items[:] = kept
@@ -75,12 +85,12 @@ def uses_us(item: pytest.Item) -> bool:
 
 def _read_markers(items: Iterable[pytest.Item]) -> list[markers.Marks]:
     read: list[markers.Marks] = []
-    wrong: list[str] = []
+    wrong: dict[str, None] = {}  # a multiplied test is told once
     for item in items:
         try:
             read.append(markers.parse(item))
         except SettingsError as error:
-            wrong.append(f"{item.nodeid}: {error}")
+            wrong[f"{function_id(item)}: {error}"] = None
     if wrong:
         raise pytest.UsageError("\n".join(wrong))
     return read
@@ -103,3 +113,20 @@ def _applies(session: Session, item: pytest.Item, marks: markers.Marks) -> bool:
     counts = session.not_run.not_applicable
     counts[reason] = counts.get(reason, 0) + 1
     return False
+
+
+def apply_budgets(config: pytest.Config, items: Iterable[pytest.Item], folder: Path) -> None:
+    """Make the `@given` tests below a folder draw what `--trt-budget`, `--trt-seed` and `--trt-fault` say.
+
+    For the conftest of a suite. Other tests keep the hypothesis settings and profile that their owners chose.
+    """
+    session = session_of(config)
+    done: set[object] = set()
+    for item in items:
+        function: Any = getattr(item, "function", None)
+        if function in done or not hasattr(function, "hypothesis") or folder not in item.path.parents:
+            continue
+        from pytest_trt.strategies.budget import apply_budget
+
+        done.add(function)
+        apply_budget(function, session.settings, salt=function_id(item).rpartition("/")[2])

@@ -78,7 +78,12 @@ class UsageError(TrtError):
 
 
 class ConformanceError(TrtError, AssertionError):
-    """The output of an engine is not one that a correct kernel could have given."""
+    """The output of an engine is not one that a correct kernel could have given.
+
+    `verdict` is the `Verdict` that says so, where there is one.
+    """
+
+    verdict: object = None
 
 
 class NotEmulated(TrtError):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.errors import ConformanceError, ExecutionError, ModelError, SuspiciousWarning, UsageError
-from pytest_trt.records import SUSPICIOUS, Settings, Verdict
-from pytest_trt.session import Session, session_of
+from pytest_trt.errors import ConformanceError, ExecutionError, ModelError, UsageError
+from pytest_trt.records import Settings, Verdict
+from pytest_trt.session import Session, function_id, session_of
 
 if TYPE_CHECKING:
     from pytest_trt.hardware import GpuClass
@@ -152,23 +151,17 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
             verdict: Verdict = session.workbench.check(
                 model,
                 inputs,
-                asked,
-                profile,
-                calibration,
+                precision=asked,
+                profile=profile,
+                calibration=calibration,
                 tolerance=None if marks is None else marks.tolerance,
                 data=None if marks is None else marks.data,
                 drawn=inputs is None,
             )
         except ConformanceError as error:
-            record_verdict(session, asked, getattr(error, "verdict", None))
+            record_verdict(session, asked, error.verdict if isinstance(error.verdict, Verdict) else None)
             raise
         record_verdict(session, asked, verdict)
-        if verdict.status == SUSPICIOUS:
-            notes = "; ".join(finding.note or finding.check for finding in verdict.findings[:3])
-            warnings.warn(
-                SuspiciousWarning(f"inside the hard limit, outside the statistical one: {notes}"),
-                stacklevel=2,
-            )
         return verdict
 
     return trt_check
@@ -182,9 +175,7 @@ def record_verdict(session: Session, precision: str, verdict: Verdict | None) ->
 
     running = session.running
     if running.tally is None:
-        name = getattr(running.item, "originalname", None) or running.item.name
-        parent = running.item.parent
-        running.tally = Tally(f"{parent.nodeid}::{name}" if parent is not None else name)
+        running.tally = Tally(function_id(running.item))
     running.tally.add(precision, verdict, running.marks.tolerance)
 
 
@@ -195,7 +186,7 @@ def trt_compare(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
 
     def trt_compare(got: Any, want: Any, *, limit: Any) -> Verdict:
         __tracebackhide__ = True
-        verdict: Verdict = session.workbench.compare(got, want, limit)
+        verdict: Verdict = session.workbench.compare(got, want, limit=limit)
         return verdict
 
     return trt_compare

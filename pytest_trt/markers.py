@@ -200,7 +200,7 @@ def _tolerance(mark: pytest.Mark) -> Tolerance:
     _check_keywords(mark, ("atol", "rtol", "why"))
     if mark.args:
         raise _refuse(mark, "its arguments have names")
-    limits = {key: mark.kwargs.get(key) for key in ("atol", "rtol")}
+    limits = {key: mark.kwargs.get(key) for key in ("atol", "rtol")}  # one that is not given counts as 0
     for key, value in limits.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if value is not None and not (number and 0 <= value < float("inf")):
@@ -210,7 +210,7 @@ def _tolerance(mark: pytest.Mark) -> Tolerance:
     why = mark.kwargs.get("why")
     if not isinstance(why, str) or not why.strip():
         raise _refuse(mark, "the reason is missing", "add why='...': it is printed")
-    return Tolerance(limits["atol"], limits["rtol"], why.strip())
+    return Tolerance(float(limits["atol"] or 0), float(limits["rtol"] or 0), why.strip())
 
 
 def _data(mark: pytest.Mark) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from pytest_trt.fixtures import (
     trt_settings,
     trt_stream,
 )
-from pytest_trt.session import KEY, MissingThing, Running, Session, precision_of, session_of
+from pytest_trt.session import KEY, Running, Session, precision_of, session_of
 from pytest_trt.summary import Summary
 from pytest_trt.xdist import (
     is_worker,
@@ -120,12 +120,11 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put what the checks saw, and what was missing, on the report."""
-    if call.excinfo is not None and isinstance(call.excinfo.value, MissingThing):
-        missing = call.excinfo.value
-        item.user_properties.append(
-            ("trt_missing", [missing.requirement, missing.thing.reason, missing.thing.mend])
-        )
-    running = session_of(item.config).running
+    session = session_of(item.config)
+    lacks = session.skips.get(str(call.excinfo.value)) if call.excinfo is not None else None
+    if lacks is not None:
+        item.user_properties.append(("trt_missing", lacks))
+    running = session.running
     if call.when == "call" and running is not None and running.tally is not None:
         item.user_properties.append(("trt_tally", running.tally.to_text()))
     return (yield)

@@ -101,10 +101,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """An allowance that replaces the derived interval, with the reason for it; a limit not given counts as 0."""
+    """An allowance that replaces the derived interval: `atol + rtol * |want|`, with the reason for it."""
 
-    atol: float | None
-    rtol: float | None
+    atol: float
+    rtol: float
     why: str
 
 

@@ -23,21 +23,6 @@ DEFAULT_GPU = "t4"
 BUILD_COMMAND = 'pip install "pytest-trt[rtx]"'
 
 
-if TYPE_CHECKING:
-    Skipped = BaseException  # what pytest.skip.Exception is, for mypy
-else:
-    Skipped = pytest.skip.Exception
-
-
-class MissingThing(Skipped):
-    """Skips a test for lack of something that `--trt-require` can ask for."""
-
-    def __init__(self, requirement: str, thing: Missing) -> None:
-        super().__init__(f"trt: {thing.reason}; to get it: {thing.mend}")
-        self.requirement = requirement
-        self.thing = thing
-
-
 @dataclass
 class Running:
     """The test that runs now: its precision (None: not multiplied), its markers, what its checks saw."""
@@ -70,6 +55,7 @@ class Session:
         self.asked = resolved.asked
         self.not_run = NotRun()
         self.running: Running | None = None
+        self.skips: dict[str, list[str]] = {}  # what each skip of ours lacks, by its words
         self._discovery: Discovery | None = None
         self._workbench: Workbench | None = None
         self._trouble: TrtError | None = None
@@ -137,13 +123,13 @@ class Session:
 
         Raises
         ------
-        MissingThing
+        pytest.skip.Exception
             Nothing executes.
         pytest.fail.Exception
             `--trt-require` has `gpu` and there is no real GPU, or `execute` and no real TensorRT executes.
         """
         __tracebackhide__ = True
-        executor = self.discovery.executor
+        executor = self._found().executor
         if "gpu" in self.settings.require:
             from pytest_trt import hardware
 
@@ -161,8 +147,17 @@ class Session:
     def need_builder(self) -> None:
         """Skip unless a real TensorRT builds, and fail instead under `--trt-require=build`."""
         __tracebackhide__ = True
-        if self.discovery.builder is None:
+        if self._found().builder is None:
             self._lack("build", self._why_no_build())
+
+    def _found(self) -> Discovery:
+        __tracebackhide__ = True
+        trouble: TrtError
+        try:
+            return self.discovery
+        except TrtError as error:
+            trouble = error
+        pytest.fail(f"trt: {trouble}", pytrace=False)
 
     def _lack(self, requirement: str, thing: Missing) -> None:
         __tracebackhide__ = True
@@ -171,7 +166,9 @@ class Session:
                 f"trt: --trt-require={requirement} is not met: {thing.reason}\n  mend   {thing.mend}",
                 pytrace=False,
             )
-        raise MissingThing(requirement, thing)
+        words = f"trt: {thing.reason}; to get it: {thing.mend}"
+        self.skips[words] = [requirement, thing.reason, thing.mend]
+        pytest.skip(words)
 
     def _thing(self, name: str, reason: str, mend: str) -> Missing:
         return next((one for one in self.discovery.missing if one.name == name), Missing(name, reason, mend))
@@ -188,10 +185,11 @@ class Session:
             self._thing(name, "", "") for name in ("tensorrt", "tensorrt_rtx", "gpu", "pycuda", "execute")
         ]
         known = [part for part in parts if part.reason]
+        emulated = [] if self.settings.runtime in ("auto", "emulator") else ["--trt-runtime=auto"]
         return Missing(
             "execute",
             "no real TensorRT executes here: " + "; ".join(f"{part.name}: {part.reason}" for part in known),
-            "; ".join(dict.fromkeys(part.mend for part in known)) or "--trt-runtime=auto",
+            "; or ".join(dict.fromkeys([*(part.mend for part in known), *emulated])),
         )
 
     def close(self) -> None:
@@ -208,6 +206,12 @@ KEY = pytest.StashKey[Session]()
 def session_of(config: pytest.Config) -> Session:
     """Return the state of a pytest session."""
     return config.stash[KEY]
+
+
+def function_id(item: pytest.Item) -> str:
+    """Return the node id of a test function, without its parameters."""
+    name = getattr(item, "originalname", None) or item.name
+    return name if item.parent is None else f"{item.parent.nodeid}::{name}"
 
 
 def precision_of(item: pytest.Item) -> str | None:

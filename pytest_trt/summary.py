@@ -20,32 +20,38 @@ class Summary:
         self.session = session
         self.ledger = Ledger()
         self.told = False
+        self.line = ""
 
     def describe(self) -> str:
-        """Return the line that says what runs; it is told once.
+        """Return the line that says what runs.
 
         Raises
         ------
-        pytest.UsageError
+        RuntimeMissingError, SettingsError
             The runtime that was asked for cannot be had.
         """
         from pytest_trt.report.terminal import describe_session
 
         self.told = True
-        try:
-            discovery = self.session.discovery
-            return describe_session(self.session.settings, self.session.gpu, discovery)
-        except TrtError as error:
-            raise pytest.UsageError(str(error)) from None
+        return describe_session(self.session.settings, self.session.gpu, self.session.discovery)
 
     def pytest_sessionstart(self) -> None:
         """Under xdist, find what was asked for and cannot be had before the workers start."""
         if self.session.asked and is_distributing(self.session.config):
-            self.line = self.describe()
+            try:
+                self.line = self.describe()
+            except TrtError as error:
+                raise pytest.UsageError(str(error)) from None
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Say what will run, if a collected test uses us or an option of ours was given."""
-        return [self.describe()] if self.session.asked or self.session.not_run.uses else []
+        listing = self.session.config.getoption("collectonly") and self.session.config.get_verbosity() < 0
+        if listing or not (self.session.asked or self.session.not_run.uses):
+            return []
+        try:
+            return [self.describe()]
+        except TrtError as error:
+            raise pytest.UsageError(str(error)) from None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self) -> None:
@@ -55,8 +61,6 @@ class Summary:
         if line and reporter is not None:
             reporter.ensure_newline()
             reporter.write_line(line)
-
-    line = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what a test reported, once: when its call ended, or its setup did not."""
@@ -94,8 +98,11 @@ class Summary:
             return
         from pytest_trt.report.terminal import TITLE, summarise
 
-        terminalreporter.section(TITLE)
+        terminalreporter.write_sep("=", TITLE)
         if not self.told:
-            terminalreporter.write_line(self.describe())
+            try:
+                terminalreporter.write_line(self.describe())
+            except TrtError as error:  # each test that needed it has failed with the same words
+                terminalreporter.write_line(f"trt: {error}")
         for line in summarise(self.ledger, self.session.gpu.name):
             terminalreporter.write_line(line, red=line.startswith("problem: "))

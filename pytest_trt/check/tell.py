@@ -29,7 +29,9 @@ def failure(verdict: Verdict, replay: str) -> ConformanceError:
     where = verdict.provenance
     place = [str(where[key]) for key in ("runtime", "device", "gpu", "precision") if where.get(key)]
     lines.append("ran on " + ", ".join(place))
-    return ConformanceError(_headline(first), why=lines, mend=f"repeat: {replay}")
+    error = ConformanceError(_headline(first), why=lines, mend=f"repeat: {replay}")
+    error.verdict = verdict
+    return error
 
 
 def _headline(finding: Finding) -> str:

@@ -109,10 +109,9 @@ class Tally:
 
 def describe_tolerance(tolerance: Tolerance) -> str:
     """Return an allowance with its reason, in one line."""
-    limits = [
-        f"{key}={value!r}" for key in ("atol", "rtol") if (value := getattr(tolerance, key)) is not None
-    ]
-    return f"{', '.join(limits)} ({tolerance.why})"
+    limits = {"atol": tolerance.atol, "rtol": tolerance.rtol}
+    words = ", ".join(f"{key}={value:g}" for key, value in limits.items() if value)
+    return f"{words or 'atol=0, rtol=0'} ({tolerance.why})"
 
 
 class Ledger:
