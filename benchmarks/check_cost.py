@@ -73,12 +73,10 @@ def draw_models(rng: np.random.Generator) -> Iterator[tuple[str, onnx.ModelProto
 
 
 def time_ours(workbench: Workbench, model: onnx.ModelProto, feed: Feed, precision: str) -> float:
-    """Return the seconds of one conformance check; a verdict that does not pass is an error."""
+    """Return the seconds of one conformance check; it raises where the verdict is not a pass."""
     start = time.perf_counter()
-    verdict = workbench.check(model, feed, precision, None, None)
-    seconds = time.perf_counter() - start
-    assert verdict.passed, verdict
-    return seconds
+    workbench.check(model, feed, precision=precision)
+    return time.perf_counter() - start
 
 
 def time_theirs(model: onnx.ModelProto, feed: Feed) -> float:

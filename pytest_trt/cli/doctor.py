@@ -167,7 +167,7 @@ def summarise(facts: tuple[Fact, ...]) -> list[str]:
         return [f"--trt-runtime=auto fails: {error.what}", *error.why]
     lines = [f"--trt-runtime=auto executes with: {found.label}"]
     if found.builder is not None and not found.builder.emulated:
-        lines.append(f"builds with: {found.builder.product} {found.builder.version}")
+        lines.append(f"builds with: {found.builder.title}")
     return lines + [f"without {item.name}: {item.reason}" for item in found.missing]
 
 
