@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,9 @@ import pytest
 from pytest_trt import hardware
 from pytest_trt.cli import doctor, main
 from pytest_trt.cli.facts import Fact, ModuleProbe
+from pytest_trt.errors import SettingsError
 from pytest_trt.hardware import DetectedGpu
+from pytest_trt.records import Missing
 
 
 @pytest.fixture
@@ -170,6 +173,38 @@ def test_summary_does_not_import_what_crashes() -> None:
     assert doctor.summarise(broken) == [
         "--trt-runtime=auto cannot be tried here: an import above crashes or hangs"
     ]
+
+
+def test_summary_says_who_executes_and_who_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = SimpleNamespace(emulated=False, title="TensorRT-RTX 1.7.1.116")
+    missing = (Missing("gpu", "no NVIDIA GPU", "get one"),)
+    found = SimpleNamespace(label="emulator (tensorrt-10.13.3.9)", builder=builder, missing=missing)
+    monkeypatch.setattr("pytest_trt.runtime.load.discover", lambda settings: found)
+    assert doctor.summarise(()) == [
+        "--trt-runtime=auto executes with: emulator (tensorrt-10.13.3.9)",
+        "builds with: TensorRT-RTX 1.7.1.116",
+        "without gpu: no NVIDIA GPU",
+    ]
+
+
+def test_summary_tells_why_discovery_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def discover(settings: object) -> None:
+        raise SettingsError("the class of the GPU 'Z' is unknown", why="its name is not in the table")
+
+    monkeypatch.setattr("pytest_trt.runtime.load.discover", discover)
+    assert doctor.summarise(()) == [
+        "--trt-runtime=auto fails: the class of the GPU 'Z' is unknown",
+        "its name is not in the table",
+    ]
+
+
+def test_cuda_provider_is_told(probes: dict[str, ModuleProbe], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [fact.state for fact in doctor.examine_emulator()] == ["missing"]
+    probes["onnxruntime"] = ModuleProbe("1.32.0")
+    for providers, state in ((["CPUExecutionProvider"], "missing"), (["CUDAExecutionProvider"], "here")):
+        fake = SimpleNamespace(get_available_providers=lambda names=providers: names)
+        monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+        assert find(doctor.examine_emulator(), "CUDA provider").state == state
 
 
 @pytest.mark.parametrize(("state", "status"), [("here", 0), ("missing", 0), ("broken", 1)])
