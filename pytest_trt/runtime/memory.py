@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.errors import RuntimeMissingError
+from pytest_trt.errors import ExecutionError, RuntimeMissingError
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 256  # cudaMalloc's own; TensorRT may assume it of addresses that it is given.
@@ -201,7 +201,7 @@ class CudaMemory:
         try:
             self._cuda.init()
             self._context: Any = self._cuda.Device(ordinal).retain_primary_context()
-        except Exception as error:  # pycuda._driver.Error has no name that is public in every release
+        except self._cuda.Error as error:
             raise RuntimeMissingError(
                 f"CUDA device {ordinal} cannot be used: {error}",
                 mend="python -m pytest_trt doctor shows driver and GPUs",
@@ -265,10 +265,17 @@ class CudaMemory:
         return result
 
     def _settle(self, stream: Stream) -> None:
-        stream.synchronize()
-        with self._lock:
-            staged = self._staged.pop(stream.handle, None)
-        del staged
+        try:
+            stream.synchronize()
+        except self._cuda.Error as error:
+            raise ExecutionError(
+                f"CUDA reported a failure when its stream was waited for: {error}",
+                mend="the context may be lost; --trt-isolate keeps the other tests running",
+            ) from error
+        finally:
+            with self._lock:
+                staged = self._staged.pop(stream.handle, None)
+            del staged
 
     def create_stream(self) -> Stream:
         """Return a new PyCUDA stream."""

@@ -26,6 +26,7 @@ class Driver(ModuleType):
         self.leaks: list[str] = []
         self.live: dict[int, np.ndarray[Any, Any]] = {}
         self.stacks = threading.local()
+        self.streams: dict[int, list[Any]] = {}
         driver = self
 
         def need(what: str) -> None:
@@ -63,12 +64,15 @@ class Driver(ModuleType):
                 need("Stream")
                 self.work: list[Any] = []
                 self.handle = id(self)
+                driver.streams[self.handle] = self.work
 
             def synchronize(self) -> None:
                 need("synchronize")
-                for work in self.work:
-                    work()
-                self.work.clear()
+                try:
+                    for work in self.work:
+                        work()
+                finally:
+                    self.work.clear()
 
             def __del__(self) -> None:
                 if not driver.stack():

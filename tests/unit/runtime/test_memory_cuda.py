@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import sys
 import threading
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-from pytest_trt.errors import RuntimeMissingError
+from pytest_trt.errors import ExecutionError, RuntimeMissingError
+from pytest_trt.runtime import Session
 from pytest_trt.runtime.memory import CudaMemory, Memory
 
+from .fake_engine import Engine, engine_runtime
 from .fake_pycuda import Driver
 
 
@@ -128,3 +131,33 @@ def test_without_pycuda_the_import_error_and_the_command_are_told(monkeypatch: p
 def test_a_device_that_is_not_there(driver: Driver) -> None:
     with pytest.raises(RuntimeMissingError, match=r"CUDA device 3 cannot be used: .*invalid device ordinal"):
         CudaMemory(3)
+
+
+def test_a_failure_on_the_device_is_an_execution_error(driver: Driver) -> None:
+    memory = CudaMemory(0)
+    stream = memory.create_stream()
+    buffer = memory.alloc(4)
+
+    def fail() -> None:
+        raise driver.Error("cuStreamSynchronize failed: an illegal memory access was encountered")
+
+    driver.streams[stream.handle].append(fail)
+    with pytest.raises(ExecutionError, match="an illegal memory access"):
+        memory.download(buffer, (4,), np.uint8, stream)
+    assert driver.stack() == []
+
+
+def test_a_session_runs_on_it_and_releases_everything_in_context(driver: Driver) -> None:
+    rt = engine_runtime()
+    memory = CudaMemory(0)
+    rt.trt.emulated_streams = SimpleNamespace(submit=lambda handle, work: driver.streams[handle].append(work))
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for data_dependent, want in ((False, x * 2), (True, x[:1] * 2)):
+        engine = Engine(rt.trt, data_dependent=data_dependent)
+        with Session(dataclasses.replace(rt, memory=memory, device="cuda:0"), engine) as session:
+            for _ in range(2):
+                np.testing.assert_array_equal(session.run({"x": x})["y"], want)
+            assert driver.stack() == []
+        gc.collect()
+    assert driver.live == {}
+    assert driver.leaks == []
