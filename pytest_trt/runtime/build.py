@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import ModelError, RuntimeMissingError, UnsupportedError
@@ -16,7 +17,7 @@ from pytest_trt.runtime.capture import Captured, process_capture
 from pytest_trt.runtime.inspect import engine_layers, read_log
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.log import errors_in, keep
-from pytest_trt.runtime.plan import Plan
+from pytest_trt.runtime.plan import Layers, Plan
 from pytest_trt.runtime.profiles import Profile, add_profiles
 
 if TYPE_CHECKING:
@@ -122,24 +123,26 @@ def build_plan(rt: Runtime, request: BuildRequest, cache: PlanCache | None = Non
 
 def _build(rt: Runtime, request: BuildRequest) -> Plan:
     begin = time.perf_counter()
-    with (
-        rt.logger.collect() as lines,
-        nullcontext(Captured()) if rt.emulated else process_capture().block() as held,
-        rt.active(),
-    ):
-        data, flags = _Build(rt, request, lines).run()
+    held = Captured()
+    with rt.logger.collect() as lines:
+        try:
+            with nullcontext() if rt.emulated else process_capture().block(held), rt.active():
+                data, flags = _Build(rt, request, lines).run()
+        except UnsupportedError as error:
+            if not held.text:
+                raise
+            # What a compiler printed is at times all that there is to know.
+            raise UnsupportedError(
+                error.what, why=(*error.why, *held.text.splitlines()), mend=error.mend
+            ) from error
     seconds = time.perf_counter() - begin
-    layers = read_log(lines) if request.detailed else ()
+    layers: Layers | Callable[[], Layers] = read_log(lines) if request.detailed else ()
     if not layers and request.detailed and rt.can_execute:
-        plan = Plan(
-            data, keep(lines, rt.log_level), seconds, held.text, flags, lambda: inspect_plan(rt, data)
-        )
-    else:
-        plan = Plan(data, keep(lines, rt.log_level), seconds, held.text, flags, layers)
-    return plan
+        layers = partial(inspect_plan, rt, data)
+    return Plan(data, keep(lines, rt.log_level), seconds, held.text, flags, layers)
 
 
-def inspect_plan(rt: Runtime, data: bytes) -> Any:
+def inspect_plan(rt: Runtime, data: bytes) -> Layers:
     """Return the layers of a plan by loading it once."""
     with rt.active():
         runtime = rt.trt.Runtime(rt.logger.raw)

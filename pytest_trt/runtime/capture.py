@@ -34,9 +34,9 @@ class FdCapture:
         self._file: IO[bytes] | None = None
 
     @contextmanager
-    def block(self) -> Iterator[Captured]:
-        """Capture until the block ends; gives a holder whose `text` is set then."""
-        held = Captured()
+    def block(self, held: Captured | None = None) -> Iterator[Captured]:
+        """Capture until the block ends; gives the holder, whose `text` is set then, also after an error."""
+        held = held or Captured()
         with self._lock:
             self._enter()
             file = self._file

@@ -91,6 +91,17 @@ def test_an_unknown_tensor_to_mark_is_named() -> None:
         build(FakeTrt(), outputs=("y", "inner"))
 
 
+def test_what_a_compiler_printed_joins_the_words_of_a_refusal(capfd: pytest.CaptureFixture[str]) -> None:
+    trt = FakeTrt(fail="build_serialized_network")
+    trt.prints = b"ptxas fatal\n"
+    with pytest.raises(UnsupportedError) as caught:
+        build(trt)
+    assert caught.value.why == (trt.says, "ptxas fatal")
+    assert capfd.readouterr().out == ""
+    trt.fail = ""
+    assert build(trt).captured == "ptxas fatal\n"
+
+
 def test_a_dynamic_input_without_a_profile_is_named() -> None:
     with pytest.raises(ProfileError, match="input 'x' has dynamic dimensions") as caught:
         build(FakeTrt(), profile=None)
