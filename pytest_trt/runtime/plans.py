@@ -23,10 +23,10 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 _SECRET = "secret"
 
 
-def default_root() -> Path:
-    """Return the user's cache folder for plans: under `XDG_CACHE_HOME`, else `~/.cache`."""
+def default_folder() -> Path:
+    """Return the user's cache folder: under `XDG_CACHE_HOME`, else `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "pytest-trt" / "plans"
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "pytest-trt"
 
 
 class PlanCache:
@@ -39,12 +39,12 @@ class PlanCache:
 
     Parameters
     ----------
-    root : path, optional
-        The folder; None is the user's cache.
+    folder : path, optional
+        Where the folder `plans` is made; None is the user's cache. `folder` itself keeps its mode.
     """
 
-    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
-        self.root = Path(root) if root is not None else default_root()
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self.root = (Path(folder) if folder is not None else default_folder()) / "plans"
 
     def load(self, key: str) -> Plan | None:
         """Return the plan of a key, None when it is not here or not ours."""

@@ -103,7 +103,8 @@ class Engine:
         return SimpleNamespace(name="FLOAT")
 
     def get_tensor_location(self, name: str) -> Any:
-        return PLACES.HOST if self.wrong == "output on host" and name == "y" else PLACES.DEVICE
+        on_host = {"x": "input on host", "y": "output on host"}[name]
+        return PLACES.HOST if self.wrong == on_host else PLACES.DEVICE
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return (-1, 3)

@@ -12,7 +12,7 @@ from pytest_trt.errors import SettingsError
 from pytest_trt.records import LayerInfo, LogLine
 from pytest_trt.runtime.build import BuildRequest, build_plan
 from pytest_trt.runtime.plan import Plan
-from pytest_trt.runtime.plans import PlanCache, default_root
+from pytest_trt.runtime.plans import PlanCache, default_folder
 
 from .fake_trt import FakeTrt, fake_runtime
 
@@ -29,8 +29,8 @@ PLAN = Plan(
 
 
 def test_a_stored_plan_comes_back(tmp_path: Path) -> None:
-    PlanCache(tmp_path / "plans").store(KEY, PLAN)
-    got = PlanCache(tmp_path / "plans").load(KEY)
+    PlanCache(tmp_path).store(KEY, PLAN)
+    got = PlanCache(tmp_path).load(KEY)
     assert got is not None
     assert (got.data, got.log, got.captured, got.flags, got.layers, got.digest) == (
         PLAN.data,
@@ -44,14 +44,16 @@ def test_a_stored_plan_comes_back(tmp_path: Path) -> None:
 
 
 def test_nothing_is_created_before_the_first_store(tmp_path: Path) -> None:
-    assert PlanCache(tmp_path / "plans").load(KEY) is None
+    assert PlanCache(tmp_path).load(KEY) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_and_files_are_private(tmp_path: Path) -> None:
     root = tmp_path / "plans"
     root.mkdir(mode=0o755)
-    PlanCache(root).store(KEY, PLAN)
+    tmp_path.chmod(0o755)
+    PlanCache(tmp_path).store(KEY, PLAN)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
     assert sorted(path.name for path in root.iterdir()) == [f"{KEY}.plan", "secret"]
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in root.iterdir())
@@ -61,10 +63,10 @@ def test_folder_and_files_are_private(tmp_path: Path) -> None:
 def test_a_file_that_it_did_not_write_is_removed_and_not_loaded(tmp_path: Path, harm: str) -> None:
     cache = PlanCache(tmp_path)
     cache.store(KEY, PLAN)
-    path = tmp_path / f"{KEY}.plan"
+    path = cache.root / f"{KEY}.plan"
     blob = path.read_bytes()
     if harm == "renamed":
-        path = path.rename(tmp_path / f"{OTHER}.plan")
+        path = path.rename(cache.root / f"{OTHER}.plan")
     else:
         changed = {
             "flip": blob[:30] + bytes([blob[30] ^ 1]) + blob[31:],
@@ -80,7 +82,7 @@ def test_a_file_that_it_did_not_write_is_removed_and_not_loaded(tmp_path: Path, 
 def test_a_secret_that_others_can_read_is_no_secret(tmp_path: Path) -> None:
     cache = PlanCache(tmp_path)
     cache.store(KEY, PLAN)
-    (tmp_path / "secret").chmod(0o644)
+    (cache.root / "secret").chmod(0o644)
     assert cache.load(KEY) is None
     with pytest.raises(SettingsError, match="secret of the plan cache"):
         cache.store(KEY, PLAN)
@@ -95,7 +97,30 @@ def test_only_content_keys_become_names(tmp_path: Path, key: str) -> None:
 def test_a_folder_that_cannot_be_written_is_a_settings_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="cannot be written"):
-        PlanCache(tmp_path / "file" / "plans").store(KEY, PLAN)
+        PlanCache(tmp_path / "file").store(KEY, PLAN)
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(SettingsError, match="belongs to another user"):
+        PlanCache(tmp_path).store(KEY, PLAN)
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = PlanCache(tmp_path)
+    cache.store(KEY, PLAN)
+
+    def fail(source: str, target: Path) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(SettingsError, match="disk full"):
+        cache.store(OTHER, PLAN)
+    assert sorted(path.name for path in cache.root.iterdir()) == [f"{KEY}.plan", "secret"]
+
+
+def test_a_plan_shows_its_size_and_digest() -> None:
+    assert repr(PLAN) == f"Plan(15 bytes, {PLAN.digest[:12]})"
 
 
 def test_a_second_build_of_the_same_request_comes_from_the_cache(tmp_path: Path) -> None:
@@ -105,6 +130,12 @@ def test_a_second_build_of_the_same_request_comes_from_the_cache(tmp_path: Path)
     first = build_plan(rt, request, PlanCache(tmp_path))
     broken = fake_runtime(FakeTrt(fail="build_serialized_network"))
     assert build_plan(broken, request, PlanCache(tmp_path)).digest == first.digest
+
+
+def test_plans_of_the_emulator_are_not_kept(tmp_path: Path) -> None:
+    rt = fake_runtime(FakeTrt(), emulated=True)
+    build_plan(rt, BuildRequest(b"onnx", profile={"x": ((1, 3), (2, 3), (4, 3))}), PlanCache(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_field_of_a_request_is_in_its_key() -> None:
@@ -132,6 +163,6 @@ def test_every_field_of_a_request_is_in_its_key() -> None:
 
 def test_the_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_root() == tmp_path / "pytest-trt" / "plans"
+    assert default_folder() == tmp_path / "pytest-trt"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert default_root() == Path(os.path.expanduser("~")) / ".cache" / "pytest-trt" / "plans"
+    assert default_folder() == Path(os.path.expanduser("~")) / ".cache" / "pytest-trt"

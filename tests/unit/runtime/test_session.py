@@ -129,6 +129,13 @@ def test_an_output_in_host_memory_is_refused() -> None:
         made.run({"x": X})
 
 
+def test_an_input_in_host_memory_is_given_a_host_address() -> None:
+    with session("input on host") as made:
+        assert made.inputs["x"].on_host and made.inputs["x"].profile is None
+        np.testing.assert_array_equal(made.run({"x": X})["y"], X * 2)
+        assert "x" not in made._buffers
+
+
 def test_a_second_thread_is_refused_with_both_ids() -> None:
     made = session()
     inside, leave = threading.Event(), threading.Event()
