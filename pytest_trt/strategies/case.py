@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 from onnx import ModelProto
 
 from pytest_trt.errors import SettingsError
+from pytest_trt.strategies.weights import KINDS
 
 Shape = tuple[int, ...]
 Profile = Mapping[str, tuple[Shape, Shape, Shape]]
 
-_TOKEN = re.compile(r"([a-z]+?)(_[a-z0-9_]+|m?[0-9]+(?:xm?[0-9]+)*|)")
+_TOKEN = re.compile(r"([a-z]+?)(_[a-z0-9_]+|m?[0-9]+(?:xm?[0-9]+)*)")
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,6 +92,16 @@ class Case:
             for name, shape in self.input_shapes.items()
         }
 
+    def flaw(self) -> str | None:
+        """Return why the case has no model, None when it has one. A drawn case always has."""
+        if self.batch < 1:
+            return "the batch is empty"
+        if self.weights not in KINDS:
+            return f"weights are one of {', '.join(KINDS)}, not {self.weights!r}"
+        if self.span and (len(self.span) != 3 or list(self.span) != sorted(self.span)):
+            return f"the span {self.span} is not min <= opt <= max"
+        return None
+
     def model(self) -> ModelProto:
         """Return the float32 model; its first axis is `N` where there is a profile."""
         raise NotImplementedError
@@ -131,7 +142,11 @@ class Case:
         types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
         for name in names.values():
             values[name] = _fit(values[name], types[name], text, kind.keys[name])
-        return kind(family=family, **values)
+        case = kind(family=family, **values)
+        flaw = case.flaw()
+        if flaw:
+            raise SettingsError(f"case {text!r} is not possible", why=flaw)
+        return case
 
 
 def _kinds(base: type[Case]) -> Iterator[type[Case]]:

@@ -93,6 +93,21 @@ class ConvCase(Case):
         """Products summed in one output."""
         return self.channels // self.groups * draws.volume(self.kernel)
 
+    def flaw(self) -> str | None:
+        """Return why the case has no model, None when it has one."""
+        lengths = {len(self.extents), len(self.kernel), len(self.stride), len(self.dilation)}
+        if lengths != {self.dims} or len(self.pads) != 2 * self.dims:
+            return f"a {self.dims}-D convolution needs {self.dims} numbers in i, k, t, d and twice that in p"
+        if min(self.channels, self.filters, self.groups, *self.kernel, *self.stride, *self.dilation) < 1:
+            return "channels, filters, groups, kernel, stride and dilation start at 1"
+        if self.channels % self.groups or self.filters % self.groups:
+            return (
+                f"{self.channels} channels and {self.filters} filters do not divide into {self.groups} groups"
+            )
+        if min(self.output_extents) < 1:
+            return f"the output would have extents {self.output_extents}"
+        return super().flaw()
+
     def model(self) -> ModelProto:
         """Return the model: x, Conv, y."""
         source = weights.Weights(self.weights, self.seed)
@@ -134,6 +149,12 @@ class ConvTransposeCase(ConvCase):
             )
         )
 
+    def flaw(self) -> str | None:
+        """Return why the case has no model, None when it has one."""
+        if len(self.output_padding) != self.dims:
+            return f"a {self.dims}-D deconvolution needs {self.dims} numbers in e"
+        return super().flaw()
+
     def model(self) -> ModelProto:
         """Return the model: x, ConvTranspose, y."""
         source = weights.Weights(self.weights, self.seed)
@@ -164,16 +185,16 @@ def conv_cases(draw: st.DrawFn, dims: tuple[int, ...] = (1, 2, 3)) -> ConvCase:
     rank = draw(st.sampled_from(dims))
     style = draw(st.sampled_from(_STYLES))
     batch = draw(st.integers(1, 3))
+    # Everything is drawn in each style, so that the plain one is also the one that shrinking ends at.
+    side = draw(st.sampled_from({1: (4, 7, 14, 16), 2: (4, 7, 14, 16), 3: (2, 4, 7)}[rank]))
+    kernel = draws.tuples(draw, rank, st.integers(1, 5 if rank < 3 else 3))
+    stride = draws.tuples(draw, rank, st.integers(1, 3))
+    dilation = tuple(draw(st.integers(1, 3)) if k > 1 else 1 for k in kernel)
+    out = draws.output_extents(draw, rank, small=style in ("wide", "patch"))
     if style == "patch":
-        side = draw(st.sampled_from({1: (4, 7, 14, 16), 2: (4, 7, 14, 16), 3: (2, 4, 7)}[rank]))
         kernel = stride = (side,) * rank
         dilation = (1,) * rank
-        out = draws.tuples(draw, rank, st.integers(1, 2))
-    else:
-        kernel = draws.tuples(draw, rank, st.integers(1, 5 if rank < 3 else 3))
-        stride = draws.tuples(draw, rank, st.integers(1, 3))
-        dilation = tuple(draw(st.integers(1, 3)) if k > 1 else 1 for k in kernel)
-        out = draws.output_extents(draw, rank, small=style == "wide")
+        out = tuple(min(o, 2) for o in out)
     extents, pads = _input_extents(draw, out, kernel, stride, dilation)
     groups, channels, filters = _channels(draw, style, kernel, batch * draws.volume(out))
     return ConvCase(
@@ -277,8 +298,8 @@ def _input_extents(
         covered = (o - 1) * s + reach + 1
         begins.append(draw(st.integers(0, min(reach, covered - 1))))
         ends.append(draw(st.integers(0, min(reach, covered - 1 - begins[-1]))))
-        unread = draw(st.integers(0, s - 1)) if not ends[-1] else 0
-        extents.append(covered - begins[-1] - ends[-1] + unread)
+        unread = draw(st.integers(0, s - 1))
+        extents.append(covered - begins[-1] - ends[-1] + (0 if ends[-1] else unread))
     return tuple(extents), (*begins, *ends)
 
 

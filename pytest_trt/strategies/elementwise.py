@@ -61,6 +61,16 @@ class ElementwiseCase(Case):
             shapes["x2"] = (self.batch, self.form, *self.shape[1:])
         return shapes
 
+    def flaw(self) -> str | None:
+        """Return why the case has no model, None when it has one."""
+        if not self.shape or min(self.shape) < 1:
+            return f"shape {self.shape} has no elements"
+        if self.family == "concat" and self.form < 1:
+            return "concat needs the channels of its second input in f"
+        if self.family == "softmax" and not 1 <= self.form <= len(self.shape):
+            return f"softmax needs an axis from 1 to {len(self.shape)} in f"
+        return super().flaw()
+
     def model(self) -> ModelProto:
         """Return the model: inputs, the operator, y."""
         assembly = Assembly(self.text)

@@ -51,6 +51,14 @@ class GemmCase(Case):
         "bias": "b",
     }
 
+    def flaw(self) -> str | None:
+        """Return why the case has no model, None when it has one."""
+        if min(self.inner, self.outer) < 1:
+            return "a matrix product needs k and o of at least 1"
+        if self.trans_a and self.span:
+            return "with ta1 the batch is the second axis, and there is no profile"
+        return super().flaw()
+
     @property
     def variant(self) -> str:
         """`transposed` (the data), `scaled` or `plain`."""
@@ -101,6 +109,14 @@ class MatMulCase(Case):
     families: ClassVar[tuple[str, ...]] = ("matmul",)
     keys: ClassVar[Mapping[str, str]] = {**Case.keys, "rows": "m", "inner": "k", "outer": "o", "both": "i"}
 
+    def flaw(self) -> str | None:
+        """Return why the case has no model, None when it has one."""
+        if min(self.inner, self.outer) < 1:
+            return "a matrix product needs k and o of at least 1"
+        if self.both and not self.rows:
+            return "two inputs need m of at least 1"
+        return super().flaw()
+
     @property
     def variant(self) -> str:
         """`batched` (two inputs), `stacked` (three axes, one weight) or `plain`."""
@@ -137,32 +153,35 @@ def gemm_cases(draw: st.DrawFn) -> GemmCase | MatMulCase:
     inner = draw(st.sampled_from(_WIDTHS))
     kind = draw(st.sampled_from(("gemm", "matmul")))
     seed, fill = draw(weights.seeds()), draw(weights.kinds())
+    # Everything is drawn for both operators, so that shrinking ends at Gemm.
+    trans_a, trans_b = draw(st.booleans()), draw(st.booleans())
+    alpha, beta = draw(st.sampled_from((4, 4, 2, 8))), draw(st.sampled_from((4, 4, 2, 8)))
+    flag = draw(st.booleans())
+    rows = draw(st.sampled_from((0, 1, 3, 8, 17)))
+    span = draw(draws.spans(batch))
     if kind == "gemm":
-        trans_a = draw(st.booleans())
-        bias = draw(st.booleans())
         return GemmCase(
             family="gemm",
             batch=batch,
             weights=fill,
             seed=seed,
-            span=() if trans_a else draw(draws.spans(batch)),
+            span=() if trans_a else span,
             inner=inner,
             outer=draw(draws.at_most(_WIDTHS, draws.MAX_OUTPUTS // batch)),
             trans_a=trans_a,
-            trans_b=draw(st.booleans()),
-            alpha=draw(st.sampled_from((4, 4, 2, 8))),
-            beta=draw(st.sampled_from((4, 4, 2, 8))) if bias else 4,
-            bias=bias,
+            trans_b=trans_b,
+            alpha=alpha,
+            beta=beta if flag else 4,
+            bias=flag,
         )
-    rows = draw(st.sampled_from((0, 1, 3, 8, 17)))
     return MatMulCase(
         family="matmul",
         batch=batch,
         weights=fill,
         seed=seed,
-        span=draw(draws.spans(batch)),
+        span=span,
         rows=rows,
         inner=inner if rows < 3 else min(inner, 129),
         outer=draw(draws.at_most(_WIDTHS, min(129, draws.MAX_OUTPUTS // (batch * max(rows, 1))))),
-        both=rows > 0 and draw(st.booleans()),
+        both=rows > 0 and flag,
     )

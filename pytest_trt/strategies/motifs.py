@@ -67,6 +67,15 @@ class MotifCase(Case):
         """Input name to shape at the drawn batch."""
         return {"x": (self.batch, self.channels, *self.extents)}
 
+    def flaw(self) -> str | None:
+        """Return why the case has no model, None when it has one."""
+        rank = 0 if self.family == "matmul_add_clip" else 2
+        if len(self.extents) != rank or min(self.channels, self.filters, *self.extents) < 1:
+            return f"this motif needs channels, filters and {rank} extents, none of them 0"
+        if self.side % 2 == 0:
+            return f"the kernel {self.side} is even, and the extents have to be kept"
+        return super().flaw()
+
     def model(self) -> ModelProto:
         """Return the model: x, the motif, y."""
         builder = _Motif(self)
@@ -153,11 +162,11 @@ def motif_cases(draw: st.DrawFn) -> MotifCase:
     """Return a fusion motif; shrinks to Conv, BatchNormalization and Relu of one pixel."""
     family = draw(st.sampled_from(MotifCase.families))
     batch = draw(st.integers(1, 3))
-    extents: Shape = ()
-    side = 1
-    if family != "matmul_add_clip":
-        extents = draws.tuples(draw, 2, st.integers(1, 6))
-        side = draw(st.sampled_from((1, 3, 5)))
+    # Everything is drawn for each motif, so that shrinking ends at the first.
+    extents = draws.tuples(draw, 2, st.integers(1, 6))
+    side = draw(st.sampled_from((1, 3, 5)))
+    if family == "matmul_add_clip":
+        extents, side = (), 1
     pixels = batch * draws.volume(extents)
     afford = max(1, draws.MAX_OUTPUTS // (3 * pixels))
     # The widest sum runs over the filters in `concat_views` and over the channels elsewhere.

@@ -86,6 +86,17 @@ class PoolCase(Case):
             out.append((-(-room // s) if self.ceil else room // s) + 1)
         return (self.batch, self.channels, *out)
 
+    def flaw(self) -> str | None:
+        """Return why the case has no model, None when it has one."""
+        rank = 0 if self.operator.startswith("Global") else self.dims
+        if (len(self.kernel), len(self.stride), len(self.pads)) != (rank, rank, 2 * rank):
+            return f"this pool needs {rank} numbers in k and t, and {2 * rank} in p"
+        if len(self.extents) != self.dims or min(self.channels, *self.extents) < 1:
+            return f"a {self.dims}-D pool needs channels and {self.dims} extents, none of them 0"
+        if min((*self.kernel, *self.stride), default=1) < 1 or min(self.output_shape) < 1:
+            return f"the output would have shape {self.output_shape}"
+        return super().flaw()
+
     def model(self) -> ModelProto:
         """Return the model: x, pool, y."""
         attributes: dict[str, object] = {}
@@ -116,21 +127,16 @@ def pool_cases(draw: st.DrawFn, dims: tuple[int, ...] = (1, 2, 3)) -> PoolCase:
     name = draw(st.sampled_from(tuple(_OPERATORS)))
     rank = draw(st.sampled_from(dims))
     batch = draw(st.integers(1, 3))
+    # Everything is drawn for each operator, so that shrinking ends at the plainest.
+    out = draws.output_extents(draw, rank, small=False)
+    kernel = draws.tuples(draw, rank, st.integers(1, 5 if rank < 3 else 3))
+    stride = draws.tuples(draw, rank, st.integers(1, 3))
+    ceil = draw(st.booleans())
+    include = draw(st.booleans()) and name == "average_pool"
+    extents, pads = _input_extents(draw, out, kernel, stride, overhang=ceil and not include)
+    pixels = batch * draws.volume(out)
     if name == "global_average_pool":
-        extents = draws.output_extents(draw, rank, small=False)
-        kernel: Shape = ()
-        stride: Shape = ()
-        pads: Shape = ()
-        ceil = include = False
-        pixels = batch
-    else:
-        out = draws.output_extents(draw, rank, small=False)
-        kernel = draws.tuples(draw, rank, st.integers(1, 5 if rank < 3 else 3))
-        stride = draws.tuples(draw, rank, st.integers(1, 3))
-        ceil = draw(st.booleans())
-        include = name == "average_pool" and draw(st.booleans())
-        extents, pads = _input_extents(draw, out, kernel, stride, overhang=ceil and not include)
-        pixels = batch * draws.volume(out)
+        extents, kernel, stride, pads, ceil = out, (), (), (), False
     return PoolCase(
         family=f"{name}{rank}d",
         batch=batch,
