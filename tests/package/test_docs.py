@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt import hardware
+from pytest_trt import hardware, hookspecs
 from pytest_trt.options import OPTIONS
 from pytest_trt.records import PRECISIONS
 
@@ -73,6 +73,12 @@ def test_no_document_names_an_option_that_does_not_exist() -> None:
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.yml")]:
         named = set(re.findall(r"--(?:trt-[a-z0-9-]+|gpu(?=[=`\s]))", path.read_text(encoding="utf-8")))
         assert named <= known, f"{path}: {sorted(named - known)}"
+
+
+def test_every_hook_is_documented() -> None:
+    manual = (ROOT / "docs/hooks.md").read_text(encoding="utf-8")
+    hooks = {name for name in vars(hookspecs) if name.startswith("pytest_trt_")}
+    assert hooks and hooks == set(re.findall(r"^\| `(pytest_trt_\w+)\(", manual, flags=re.MULTILINE))
 
 
 def test_class_table_is_the_one_in_use() -> None:
