@@ -127,6 +127,7 @@ def trt_session(pytestconfig: pytest.Config) -> Callable[..., Any]:
 def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
     """Factory: `trt_check(model, inputs=None, *, precision=None, profile=None, calibration=None)`: a Verdict.
 
+    Without inputs the data battery is drawn at `shapes` (default: the profile's opt); `label` names the model in messages.
     Raises ConformanceError where the outputs are none that a correct kernel could give, and UnsupportedError
     where TensorRT refuses the model in words.
     """
@@ -142,6 +143,9 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
         precision: str | None = None,
         profile: Any = None,
         calibration: Any = None,
+        shapes: Mapping[str, Any] | None = None,
+        label: str = "",
+        fallback: bool = False,
     ) -> Verdict:
         __tracebackhide__ = True
         asked = running_precision(session, precision, "trt_check")
@@ -156,7 +160,10 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
                 calibration=calibration,
                 tolerance=None if marks is None else marks.tolerance,
                 data=None if marks is None else marks.data,
+                shapes=shapes,
                 drawn=inputs is None,
+                label=label,
+                fallback=fallback,
             )
         except ConformanceError as error:
             record_verdict(session, asked, error.verdict if isinstance(error.verdict, Verdict) else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,21 +19,12 @@ from pytest_trt.check.subject import Subject
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
 from pytest_trt.numerics.judge import Measure, measure
-from pytest_trt.records import MISTRUSTED, VIOLATES, Finding
+from pytest_trt.records import MISTRUSTED, VIOLATES, Finding, Tolerance
 
 # A reference on which fewer elements than this were compared says nothing about being constant.
 TRUST_SIZE = 32
 # Half-width, in measured standard deviations, inside which two runs of an unlimited graph must agree.
 NOISE_SIGMAS = 12.0
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """A limit that the caller set in place of the derived one."""
-
-    atol: float
-    rtol: float
-    why: str
 
 
 @dataclass
@@ -82,11 +73,15 @@ class Examiner:
         if not got:
             self._fail("compared", "", data, note="the engine has no outputs: nothing was compared")
             return
-        limits = self._judge_deep(feeds, got, want, data) if self.deep else self._judge(feeds, got, want, data)
+        limits = (
+            self._judge_deep(feeds, got, want, data) if self.deep else self._judge(feeds, got, want, data)
+        )
         for name, values in want.items():
             if values.dtype.kind == "f":
                 varied = values.size > 1 and bool(np.any(values != values.reshape(-1)[0]))
-                self.result.spread[name] = self.result.spread.get(name, False) or varied or values.size < TRUST_SIZE
+                self.result.spread[name] = (
+                    self.result.spread.get(name, False) or varied or values.size < TRUST_SIZE
+                )
         if relations and not self.result.findings:
             self._relate(feeds, got, limits, data)
 
@@ -94,7 +89,9 @@ class Examiner:
         """Add a finding for each output whose reference was constant on all data: such a comparison sees nothing."""
         for name, varied in self.result.spread.items():
             if not varied:
-                self._fail("trust", name, "all", status=MISTRUSTED, note="the reference is constant on all data")
+                self._fail(
+                    "trust", name, "all", status=MISTRUSTED, note="the reference is constant on all data"
+                )
 
     def close(self) -> None:
         """Release what was built besides the subject itself."""
@@ -104,48 +101,51 @@ class Examiner:
     def _judge(
         self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array], data: str
     ) -> dict[str, Bound]:
-        exact = {name: Bound.exact(v.astype(np.float64), self.graph.inputs[name][0]) for name, v in feeds.items()}
-        contract = self.subject.contract
-        direct = interpret(self.graph, exact, contract)
-        wide = direct
-        if any(self._outside(want[n], b) or self._outside(got.get(n), b) for n, b in direct.tensors.items() if n in want):
-            wide = interpret(self.graph, exact, contract.unfused())
+        exact = {
+            name: Bound.exact(v.astype(np.float64), self.graph.inputs[name][0]) for name, v in feeds.items()
+        }
+        direct = interpret(self.graph, exact, self.subject.contract)
+        wide = direct.tensors
+        if any(_outside(want[n], b) for n, b in direct.tensors.items() if n in want):
+            wide = interpret(
+                self.graph, exact, replace(self.subject.contract.unfused(), cpu_kernels=True)
+            ).tensors
         limits: dict[str, Bound] = {}
         for name, values in want.items():
             bound = direct.tensors.get(name)
             if name not in got:
                 self._fail("compared", name, data, note="the engine does not give this output")
-                continue
-            if self.tolerance is not None:
-                self._accept(name, data, measure(got[name], self._tolerated(values)), "direct", self.tolerance.why)
-                continue
-            if bound is None:
+            elif self.tolerance is not None:
+                self._accept(
+                    name, data, measure(got[name], self._tolerated(values)), "direct", self.tolerance.why
+                )
+            elif bound is None:
                 self.result.unjudged.update(direct.unknown)
-                continue
-            if bound.mid.shape != got[name].shape:
+            elif bound.mid.shape != got[name].shape:
                 self._fail("shape", name, data, note=f"shape {got[name].shape}, want {bound.mid.shape}")
-                continue
-            limits[name] = wide.tensors[name]
-            guard = measure(values, wide.tensors[name])
-            if guard.bad:
+            elif (guard := measure(values, wide[name])).bad:
                 self._finding("reference", name, data, guard, MISTRUSTED, "ONNX Runtime and float64 disagree")
-                continue
-            found = measure(got[name], bound)
-            if not found.bad:
-                self._accept(name, data, found, "direct")
-                continue
-            loosened = measure(got[name], wide.tensors[name])
-            if loosened.bad:
-                self._accept(name, data, loosened, "unfused")
-            elif "unfused" in self.rungs:
-                self._accept(name, data, loosened, "unfused")
             else:
-                self._accept(name, data, found, "direct", "only the rung 'unfused' admits it, and --trt-rungs leaves it out")
+                limits[name] = self._climb(name, got[name], bound, exact, data)
         return limits
 
-    @staticmethod
-    def _outside(values: Array | None, bound: Bound) -> bool:
-        return values is not None and (values.shape != bound.mid.shape or measure(values, bound).bad > 0)
+    def _climb(self, name: str, got: Array, bound: Bound, exact: Mapping[str, Bound], data: str) -> Bound:
+        """Judge one output on the rungs of the ladder in order; return the limits of the rung that admitted it."""
+        first = measure(got, bound)
+        if not first.bad:
+            self._accept(name, data, first, "direct")
+            return bound
+        for rung in self.rungs:
+            if rung == "direct":
+                continue
+            wider = interpret(self.graph, exact, self.subject.contract.rung(rung)).tensors[name]
+            found = measure(got, wider)
+            if not found.bad:
+                self._accept(name, data, found, rung)
+                return wider
+            first = found if rung == "unfused" else first
+        self._accept(name, data, first, "direct", f"no rung admits it (tried: {', '.join(self.rungs)})")
+        return bound
 
     def _tolerated(self, want: Array) -> Bound:
         assert self.tolerance is not None
@@ -161,7 +161,7 @@ class Examiner:
         if self._marked is None:
             self._marked = self.subject.with_outputs(marks)
         inner = self._marked.run(feeds)
-        report = judge_layers(self.graph, feeds, inner, self.subject.contract)
+        report = judge_layers(self.graph, feeds, inner, self.subject.contract, self.rungs)
         for name, found, rung in report.judged:
             self._accept(name, data, found, rung)
         if not self.result.unjudged:
@@ -176,7 +176,9 @@ class Examiner:
             elif values.dtype.kind == "f" and np.isfinite(values).all() and not np.isfinite(got[name]).all():
                 bad = ~np.isfinite(got[name])
                 at = tuple(int(i) for i in np.argwhere(bad)[0])
-                self._fail("nan", name, data, note=f"{int(bad.sum())} values are not finite, the first at {at}")
+                self._fail(
+                    "nan", name, data, note=f"{int(bad.sum())} values are not finite, the first at {at}"
+                )
         return limits
 
     def _noise_limits(
@@ -220,7 +222,9 @@ class Examiner:
         ):
             self.result.relations.add(relation)
             if isinstance(broken, Broken):
-                self._finding(relation, broken.tensor, data, broken.measure, VIOLATES, f"relation: {relation}")
+                self._finding(
+                    relation, broken.tensor, data, broken.measure, VIOLATES, f"relation: {relation}"
+                )
 
     def _rows_are_apart(self, feeds: Mapping[str, Array]) -> bool:
         """Tell whether the reference itself treats rows separately: a network may mix its batch on purpose."""
@@ -232,7 +236,9 @@ class Examiner:
         order = np.roll(np.arange(rows), 1)
         want = self._reference.run(feeds)
         turned = self._reference.run({name: np.ascontiguousarray(v[order]) for name, v in feeds.items()})
-        return all(np.array_equal(turned[name], values[order], equal_nan=True) for name, values in want.items())
+        return all(
+            np.array_equal(turned[name], values[order], equal_nan=True) for name, values in want.items()
+        )
 
     def _accept(self, name: str, data: str, found: Measure, rung: str, note: str = "") -> None:
         self.result.compared += found.judged
@@ -280,6 +286,10 @@ class Examiner:
             "int8": "INT8 inputs, INT32 accumulation, the engine's own scales",
         }[kind]
         return f"{' <- '.join(chain)}: {arithmetic}"
+
+
+def _outside(values: Array, bound: Bound) -> bool:
+    return values.shape != bound.mid.shape or measure(values, bound).bad > 0
 
 
 def needed_profile(profile: Profile | None) -> str:

@@ -28,7 +28,9 @@ def check_feeds(graph: Graph, inputs: Mapping[str, object]) -> dict[str, Array]:
     wanted = ", ".join(f"{name} {kind} {_words(shape)}" for name, (kind, shape) in graph.inputs.items())
     unknown = [name for name in inputs if name not in graph.inputs]
     if unknown:
-        raise InputError(f"the model has no input {unknown[0]!r}", why=f"its inputs: {wanted}", mend="rename the key")
+        raise InputError(
+            f"the model has no input {unknown[0]!r}", why=f"its inputs: {wanted}", mend="rename the key"
+        )
     lacking = [name for name in graph.inputs if name not in inputs]
     if lacking:
         raise InputError(f"no data for input {lacking[0]!r}", why=f"the model's inputs: {wanted}")
@@ -41,7 +43,9 @@ def check_feeds(graph: Graph, inputs: Mapping[str, object]) -> dict[str, Array]:
                 f"input {name!r} has dtype {array.dtype}, the model wants {dtype}",
                 mend=f"{name}.astype(numpy.{dtype})",
             )
-        if array.ndim != len(shape) or any(isinstance(d, int) and d != n for d, n in zip(shape, array.shape, strict=True)):
+        if array.ndim != len(shape) or any(
+            isinstance(d, int) and d != n for d, n in zip(shape, array.shape, strict=True)
+        ):
             raise InputError(f"input {name!r} has shape {array.shape}, the model wants {_words(shape)}")
         feeds[name] = array
     return feeds
@@ -72,12 +76,14 @@ def shapes_for(
         else:
             raise InputError(
                 f"input {name!r} has dynamic dimensions {_words(shape)}, and neither inputs nor a profile give them sizes",
-                mend="give inputs={...}, or profile={%r: (min, opt, max)}" % name,
+                mend=f"give inputs={{...}}, or profile={{{name!r}: (min, opt, max)}}",
             )
     return found
 
 
-def profile_for(graph: Graph, shapes: Mapping[str, tuple[int, ...]], profile: Profile | None) -> Profile | None:
+def profile_for(
+    graph: Graph, shapes: Mapping[str, tuple[int, ...]], profile: Profile | None
+) -> Profile | None:
     """Return the profile given, else one around the shapes: batch from 1, all other dimensions as they are.
 
     Raises
@@ -89,13 +95,17 @@ def profile_for(graph: Graph, shapes: Mapping[str, tuple[int, ...]], profile: Pr
         for name, ranges in profile.items():
             if name not in graph.inputs:
                 raise ProfileError(
-                    f"the profile names {name!r}, which is no input of the model", why=f"inputs: {', '.join(graph.inputs)}"
+                    f"the profile names {name!r}, which is no input of the model",
+                    why=f"inputs: {', '.join(graph.inputs)}",
                 )
             least, _, most = ranges
             got = shapes[name]
-            if len(least) != len(got) or not all(a <= n <= b for a, n, b in zip(least, got, most, strict=True)):
+            if len(least) != len(got) or not all(
+                a <= n <= b for a, n, b in zip(least, got, most, strict=True)
+            ):
                 raise ProfileError(
-                    f"input {name!r} has shape {got}, outside the profile", why=f"min {tuple(least)}, max {tuple(most)}"
+                    f"input {name!r} has shape {got}, outside the profile",
+                    why=f"min {tuple(least)}, max {tuple(most)}",
                 )
         return profile
     if not graph.dynamic:
@@ -154,7 +164,9 @@ def draw_feeds(
     feeds: dict[str, Array] = {}
     for name, (type_, _) in graph.inputs.items():
         if type_ not in FLOAT_KINDS:
-            raise InputError(f"input {name!r} is {type_}: no data can be drawn for it", mend="give inputs={...}")
+            raise InputError(
+                f"input {name!r} is {type_}: no data can be drawn for it", mend="give inputs={...}"
+            )
         own = Scale(scale.gain, scale.spread, ranges.get(name, 1.0))
         values = draw(kind, shapes[name], precision, own, rng)
         with np.errstate(over="ignore"):

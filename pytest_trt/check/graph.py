@@ -51,11 +51,14 @@ def load_model(source: Any) -> onnx.ModelProto:
         return _checked(_parsed(bytes(source), "the bytes given"), "the bytes given")
     if not isinstance(source, (str, os.PathLike)):
         raise ModelError(
-            f"a model of type {type(source).__name__} cannot be read", mend="give a path, bytes or an onnx.ModelProto"
+            f"a model of type {type(source).__name__} cannot be read",
+            mend="give a path, bytes or an onnx.ModelProto",
         )
     path = Path(source)
     if not path.is_file():
-        raise ModelError(f"no model file {str(path)!r}", mend="check the path; it is relative to the working folder")
+        raise ModelError(
+            f"no model file {str(path)!r}", mend="check the path; it is relative to the working folder"
+        )
     try:
         model = onnx.load(os.fspath(path))
     except DecodeError as error:
@@ -174,7 +177,11 @@ class Graph:
     @cached_property
     def dynamic(self) -> dict[str, Shape]:
         """The inputs that have a dimension without a size."""
-        return {name: shape for name, (_, shape) in self.inputs.items() if not all(isinstance(d, int) for d in shape)}
+        return {
+            name: shape
+            for name, (_, shape) in self.inputs.items()
+            if not all(isinstance(d, int) for d in shape)
+        }
 
     @cached_property
     def batch_symbol(self) -> str | None:
@@ -193,5 +200,7 @@ def _typed(value: onnx.ValueInfoProto) -> tuple[str, Shape]:
     shape: list[int | str | None] = []
     for dim in tensor.shape.dim:
         field = dim.WhichOneof("value")
-        shape.append(dim.dim_value if field == "dim_value" else dim.dim_param if field == "dim_param" else None)
+        shape.append(
+            dim.dim_value if field == "dim_value" else dim.dim_param if field == "dim_param" else None
+        )
     return KINDS.get(tensor.elem_type, "?"), tuple(shape)

@@ -163,8 +163,10 @@ def _stored(
         return store(bound, kind)
     if contract.fused:
         # Kept in FP32 on the way to its reader: one rounding to FP32.
-        return _clean(replace(widen(bound, U32 * np.abs(bound.mid)), kind=kind)) if not bound.is_exact else _in_fp32(
-            bound, kind
+        return (
+            _clean(replace(widen(bound, U32 * np.abs(bound.mid)), kind=kind))
+            if not bound.is_exact
+            else _in_fp32(bound, kind)
         )
     return store(bound, kind, may_skip=True)
 
@@ -186,6 +188,21 @@ def _clean(bound: Bound) -> Bound:
         return bound
     loose = open_ if bound.loose is None else bound.loose | open_
     return replace(bound, loose=loose)
+
+
+def lowest_for_infinity(bound: Bound, *, below: bool, above: bool) -> Bound:
+    """Return the bound with -inf (`below`) and inf (`above`) allowed to come out as the largest finite number.
+
+    Maxima start from the lowest finite number, and so does a Clip without a minimum (ONNX Clip-13); libraries do either.
+    """
+    down = np.isneginf(bound.mid) if below else np.zeros(bound.mid.shape, bool)
+    up = np.isposinf(bound.mid) if above else np.zeros(bound.mid.shape, bool)
+    if bound.kind not in FORMATS or not (down.any() or up.any()):
+        return bound
+    largest = FORMATS[bound.kind].largest
+    return replace(
+        bound, high=np.where(down, -largest, bound.high), low=np.where(up, largest, bound.low), _lsb=[]
+    )
 
 
 def map_parts(bound: Bound, move: Callable[[np.ndarray], np.ndarray]) -> Bound:

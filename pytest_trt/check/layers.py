@@ -7,7 +7,7 @@ sharp limit of a single operator at any depth.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,7 +83,11 @@ class LayerReport:
 
 
 def judge_layers(
-    graph: Graph, feeds: Mapping[str, Array], got: Mapping[str, Array], contract: Contract
+    graph: Graph,
+    feeds: Mapping[str, Array],
+    got: Mapping[str, Array],
+    contract: Contract,
+    rungs: Sequence[str] = ("direct", "unfused"),
 ) -> LayerReport:
     """Return how every marked tensor and output of a run lies, given the engine's own values before it.
 
@@ -93,6 +97,8 @@ def judge_layers(
         The typed graph.
     feeds, got : mapping of tensor name to array
         Inputs of the run, and its outputs, marked tensors included.
+    rungs : sequence of str
+        Rungs of the ladder to try, in order.
     """
     report = LayerReport()
     known = {
@@ -102,17 +108,19 @@ def judge_layers(
     keep = frozenset(got)
     for name in got:
         given = known.pop(name)
-        for rung, attempt in (("direct", contract), ("unfused", contract.unfused())):
-            found = interpret(graph, known, attempt, wanted=(name,), keep=keep)
+        for rung in rungs:
+            found = interpret(graph, known, contract.rung(rung), wanted=(name,), keep=keep)
             bound = found.tensors.get(name)
             if bound is None:
                 report.unjudged.update(found.unknown)
                 break
             if bound.mid.shape != given.mid.shape:
-                report.judged.append((name, Measure(given.mid.size, 0, 0, bad=given.mid.size, cause="shape"), rung))
+                report.judged.append(
+                    (name, Measure(given.mid.size, 0, 0, bad=given.mid.size, cause="shape"), rung)
+                )
                 break
             result = measure(given.mid, bound)
-            if not result.bad or rung == "unfused":
+            if not result.bad or rung == rungs[-1]:
                 report.judged.append((name, result, rung))
                 break
         known[name] = given

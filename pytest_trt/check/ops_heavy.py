@@ -11,6 +11,7 @@ import numpy as np
 from pytest_trt.check.interpret import Step, handles, settle
 from pytest_trt.numerics.bounds import Bound, arch_factor, certified, input_error, sum_error
 from pytest_trt.numerics.formats import U32, Float64
+from pytest_trt.numerics.ladder import fft_error, split_error, takes_winograd, winograd_error
 from pytest_trt.numerics.linear import Window, columns, conv_transpose, transposed_terms
 
 # Roundings of an INT8 epilogue in FP32: two scales multiplied, applied to the sum, the bias added, the output scale applied;
@@ -30,11 +31,16 @@ class Products:
         Products a sum has at most.
     alpha : float
         Factor on the sum.
+    window : Window or None
+        Of a convolution, which may also be computed by Winograd's algorithm or an FFT.
+    groups : int
     """
 
     apply: Callable[[Float64, Float64], Float64]
     terms: int
     alpha: float = 1.0
+    window: Window | None = None
+    groups: int = 1
 
 
 def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
@@ -64,6 +70,8 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
     if exact is not None:
         error = np.where(exact, 0.0, error)
     error = error + _inherited(products, x, w, bias, size_x, size_w)
+    if not is_int8:
+        error = error + _algorithm(step, products, x, w, magnitude)
     finite = np.isfinite(mid)
     if not finite.all():
         error = np.where(finite, error, 0.0)
@@ -128,6 +136,20 @@ def _inherited(
     return total
 
 
+def _algorithm(step: Step, products: Products, x: Bound, w: Bound, magnitude: Float64) -> Float64 | float:
+    """Return what the algorithm of the rung adds to the error of direct summation."""
+    algorithm, window = step.contract.algorithm, products.window
+    if algorithm == "splitk" and x.kind in ("fp16", "bf16"):
+        return split_error(magnitude, x.kind)
+    if window is None:
+        return 0.0
+    if algorithm == "winograd" and takes_winograd(window):
+        return winograd_error(x.mid, w.mid, magnitude, window, products.groups, x.kind)
+    if algorithm == "fft":
+        return fft_error(x.mid, w.mid, magnitude, products.groups)
+    return 0.0
+
+
 def _loose(products: Products, x: Bound, w: Bound) -> np.ndarray | None:
     if x.loose is None and w.loose is None:
         return None
@@ -183,7 +205,8 @@ def _conv(step: Step) -> list[Bound]:
         return columns(data, window, groups).times(weight)
 
     terms = w.mid.shape[1] * math.prod(kernel)
-    return [bound_products(step, Products(apply, terms), _per_channel(step.optional(2), len(kernel)))]
+    bias = _per_channel(step.optional(2), len(kernel))
+    return [bound_products(step, Products(apply, terms, window=window, groups=groups), bias)]
 
 
 @handles("ConvTranspose")

@@ -120,7 +120,9 @@ def _concat(step: Step) -> list[Bound]:
     mid = np.concatenate([p.mid for p in parts], axis=axis)
     loose = None
     if any(p.loose is not None for p in parts):
-        loose = np.concatenate([np.zeros(p.mid.shape, bool) if p.loose is None else p.loose for p in parts], axis=axis)
+        loose = np.concatenate(
+            [np.zeros(p.mid.shape, bool) if p.loose is None else p.loose for p in parts], axis=axis
+        )
     if all(p.is_exact for p in parts):
         return [replace(Bound.exact(mid, step.kind), loose=loose)]
     low = np.concatenate([p.low for p in parts], axis=axis)

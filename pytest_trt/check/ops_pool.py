@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_trt.check.interpret import Step, handles
+from pytest_trt.check.interpret import Step, handles, lowest_for_infinity
 from pytest_trt.check.ops_heavy import window_of
 from pytest_trt.numerics.bounds import Bound, certified
 from pytest_trt.numerics.formats import U32, Float64
@@ -32,9 +32,10 @@ def _max_pool(step: Step) -> list[Bound]:
     loose = np.isnan(x.mid) if x.loose is None else x.loose | np.isnan(x.mid)
     open_ = windows(loose.astype(np.float64), window, out).max(axis=axes) > 0 if loose.any() else None
     if x.is_exact:
-        mid = top(x.mid)
-        return [replace(Bound.exact(mid, step.kind), loose=open_)]
-    return [Bound(top(x.mid), top(x.low), top(x.high), step.kind, loose=open_)]
+        made = replace(Bound.exact(top(x.mid), step.kind), loose=open_)
+    else:
+        made = Bound(top(x.mid), top(x.low), top(x.high), step.kind, loose=open_)
+    return [lowest_for_infinity(made, below=True, above=False)]
 
 
 @handles("AveragePool")
@@ -72,7 +73,8 @@ def _global_max(step: Step) -> list[Bound]:
 
     loose = np.isnan(x.mid) if x.loose is None else x.loose | np.isnan(x.mid)
     open_ = np.asarray(loose.any(axis=axes, keepdims=True)) if loose.any() else None
-    return [Bound(top(x.mid), top(x.low), top(x.high), step.kind, loose=open_)]
+    made = Bound(top(x.mid), top(x.low), top(x.high), step.kind, loose=open_)
+    return [lowest_for_infinity(made, below=True, above=False)]
 
 
 def _mean(step: Step, x: Bound, total: object, count: Float64) -> Bound:

@@ -81,5 +81,12 @@ def _dequantize(step: Step) -> list[Bound]:
     if q.is_exact:
         return [replace(Bound.exact((q.mid - zero) * scale, step.kind, scale), loose=q.loose)]
     return [
-        Bound((q.mid - zero) * scale, (q.low - zero) * scale, (q.high - zero) * scale, step.kind, loose=q.loose, scale=scale)
+        Bound(
+            (q.mid - zero) * scale,
+            (q.low - zero) * scale,
+            (q.high - zero) * scale,
+            step.kind,
+            loose=q.loose,
+            scale=scale,
+        )
     ]

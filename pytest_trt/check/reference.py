@@ -48,13 +48,17 @@ class OnnxRuntime:
             )
         except Exception as error:  # ONNX Runtime raises a class per error code, all private
             raise ModelError(
-                "ONNX Runtime does not load the model", why=str(error).splitlines()[:3], mend="check it with onnx.checker"
+                "ONNX Runtime does not load the model",
+                why=str(error).splitlines()[:3],
+                mend="check it with onnx.checker",
             ) from None
         self.names = [value.name for value in self._session.get_outputs()]
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output for these inputs."""
-        return dict(zip(self.names, (np.asarray(v) for v in self._session.run(None, dict(feeds))), strict=True))
+        return dict(
+            zip(self.names, (np.asarray(v) for v in self._session.run(None, dict(feeds))), strict=True)
+        )
 
 
 _LOW = {TensorProto.FLOAT16, TensorProto.BFLOAT16}

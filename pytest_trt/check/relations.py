@@ -49,7 +49,9 @@ class Base:
         return int(next(iter(self.feeds.values())).shape[0])
 
 
-def check_relations(subject: Subject, base: Base, *, has_batch: bool, inner: str | None) -> Iterator[tuple[str, Broken | None]]:
+def check_relations(
+    subject: Subject, base: Base, *, has_batch: bool, inner: str | None
+) -> Iterator[tuple[str, Broken | None]]:
     """Yield each relation that applies, with what breaks it.
 
     Parameters
@@ -88,7 +90,9 @@ def _row_relations(subject: Subject, base: Base) -> Iterator[tuple[str, Broken |
         found: Broken | None = None
         for row in (0, rows - 1):
             place = slice(row, row + 1)
-            got = subject.run({name: np.ascontiguousarray(values[place]) for name, values in base.feeds.items()})
+            got = subject.run(
+                {name: np.ascontiguousarray(values[place]) for name, values in base.feeds.items()}
+            )
             found = found or _compare(BATCH_ONE, got, base, place)
         yield BATCH_ONE, found
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.check import tell
-from pytest_trt.check.examine import Examiner, Tolerance, needed_profile
+from pytest_trt.check.examine import Examiner, needed_profile
 from pytest_trt.check.feeds import Profile, check_feeds, draw_feeds, profile_for, scale_of, shapes_for
 from pytest_trt.check.graph import Graph, load_model
 from pytest_trt.check.subject import Subject
@@ -22,14 +22,18 @@ from pytest_trt.numerics.judge import measure
 from pytest_trt.precision import Prepared, measure_ranges, prepare
 from pytest_trt.precision.proof import prove
 from pytest_trt.records import (
+    BATTERIES,
+    BUDGETS,
     CONFORMS,
     CONFORMS_UNDER,
     MISTRUSTED,
+    RUNGS,
     SUSPICIOUS,
     UNJUDGED,
     VIOLATES,
     Finding,
     Settings,
+    Tolerance,
     Verdict,
 )
 from pytest_trt.runtime.load import Discovery, Runtime
@@ -67,19 +71,30 @@ class Workbench:
         """
         if self.discovery.executor is None:
             raise RuntimeMissingError(
-                "no TensorRT executes here", why=[m.reason for m in self.discovery.missing], mend="--trt-runtime=emulator"
+                "no TensorRT executes here",
+                why=[m.reason for m in self.discovery.missing],
+                mend="--trt-runtime=emulator",
             )
         return self.discovery.executor
 
     def is_strong(self, rt: Runtime) -> bool:
         """Tell whether networks are strongly typed under these settings on a runtime."""
-        return self.settings.typing == "strong" or (self.settings.typing == "auto" and rt.features.strong_typing)
+        return self.settings.typing == "strong" or (
+            self.settings.typing == "auto" and rt.features.strong_typing
+        )
 
     def prepare(
-        self, model: Any, precision: str, *, ranges: Mapping[str, float] | None = None, rt: Runtime | None = None
+        self,
+        model: Any,
+        precision: str,
+        *,
+        ranges: Mapping[str, float] | None = None,
+        rt: Runtime | None = None,
     ) -> Prepared:
         """Return a model made ready at a precision for a runtime (default: the executor)."""
-        return prepare(load_model(model), precision, strong=self.is_strong(rt or self.executor), ranges=ranges)
+        return prepare(
+            load_model(model), precision, strong=self.is_strong(rt or self.executor), ranges=ranges
+        )
 
     def subject(
         self,
@@ -134,6 +149,7 @@ class Workbench:
         shapes: Mapping[str, Sequence[int]] | None = None,
         drawn: bool = False,
         label: str = "",
+        fallback: bool = False,
     ) -> Verdict:
         """Return the verdict on one model: the whole conformance check.
 
@@ -156,6 +172,8 @@ class Workbench:
             The model was drawn by a strategy: statistical findings then fail too.
         label : str
             How to name the model in messages.
+        fallback : bool
+            This TensorRT is known to run the model in FP32 instead: the proof of precision is not asked for.
 
         Raises
         ------
@@ -177,6 +195,7 @@ class Workbench:
             shapes=shapes,
             drawn=drawn,
             label=label,
+            fallback=fallback,
         )
         if not verdict.passed:
             if verdict.status == SUSPICIOUS and not drawn:
@@ -198,13 +217,18 @@ class Workbench:
         shapes: Mapping[str, Sequence[int]] | None = None,
         drawn: bool = False,
         label: str = "",
+        fallback: bool = False,
     ) -> Verdict:
         """Return the verdict as `check` does, also when it does not pass."""
         rt = self.executor
         loaded = load_model(model)
         source = Graph(loaded)
         given = None if inputs is None else check_feeds(source, inputs)
-        sizes = {n: v.shape for n, v in given.items()} if given is not None else shapes_for(source, shapes, profile)
+        sizes = (
+            {n: v.shape for n, v in given.items()}
+            if given is not None
+            else shapes_for(source, shapes, profile)
+        )
         profile = profile_for(source, sizes, profile)
         ranges = self._ranges(source, given, calibration, sizes) if precision == "int8" else {}
         prepared = prepare(loaded, precision, strong=self.is_strong(rt), ranges=ranges or None)
@@ -213,7 +237,8 @@ class Workbench:
             raise UsageError("no data kind is left to run", why=f"asked for {data}, at {precision}")
         with Subject(rt, prepared, profile, cache=self._cache(rt)) as subject:
             examiner = Examiner(subject, source, self.settings.rungs, tolerance)
-            self._prove(subject, examiner)
+            if not fallback:
+                self._prove(subject, examiner)
             scale = scale_of(source)
             seed = zlib.crc32(label.encode()) if label else int(source.digest[:8], 16)
             try:
@@ -268,9 +293,24 @@ class Workbench:
 
     def replay(self, verdict: Verdict) -> str:
         """Return the line that repeats a check."""
-        where = verdict.provenance
-        case = f" --trt-case={where['label']}" if where.get("label") else ""
-        return f"--trt-precision={where['precision']} --gpu={where['gpu']} --trt-seed={self.settings.seed}{case}"
+        where, settings, plain = verdict.provenance, self.settings, Settings()
+        words = ["pytest suites"]
+        if where.get("label"):
+            words.append(f"--trt-case={where['label']}")
+        words.append(f"--trt-precision={where['precision']} --gpu={where['gpu']} --trt-seed={settings.seed}")
+        for option, value, usual in (
+            ("runtime", settings.runtime, plain.runtime),
+            ("emulate", settings.emulate, plain.emulate),
+            ("device", settings.device, plain.device),
+            ("typing", settings.typing, plain.typing),
+            ("budget", settings.budget, plain.budget),
+        ):
+            if value != usual:
+                words.append(f"--trt-{option}={value}")
+        if settings.data != BATTERIES[BUDGETS[settings.budget].battery]:
+            words.append(f"--trt-data={','.join(settings.data)}")
+        words += [f"--trt-fault={fault}" for fault in settings.faults]
+        return " ".join(words)
 
     def close(self) -> None:
         """Release what the workbench holds; sessions and engines are their callers'."""
@@ -328,7 +368,7 @@ class Workbench:
     ) -> Verdict:
         result = examiner.result
         findings = tuple(sorted(result.findings, key=lambda f: _ORDER.index(f.status)))
-        rung = "unfused" if result.rungs["unfused"] else "direct"
+        rung = max((name for name, count in result.rungs.items() if count), key=RUNGS.index, default="direct")
         if findings:
             status = findings[0].status
         elif result.unjudged:

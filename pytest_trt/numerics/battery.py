@@ -76,7 +76,11 @@ def draw(kind: str, shape: Sequence[int], precision: str, scale: Scale, rng: np.
     """
     if kind not in DATA_KINDS:
         raise SettingsError(f"no data kind {kind!r}", why=f"known: {', '.join(DATA_KINDS)}")
-    values = _draw_int8(kind, shape, scale, rng) if precision == "int8" else _draw(kind, shape, precision, scale, rng)
+    values = (
+        _draw_int8(kind, shape, scale, rng)
+        if precision == "int8"
+        else _draw(kind, shape, precision, scale, rng)
+    )
     return round_to(values, "fp32" if precision in ("int8", "fp32") else precision)
 
 
@@ -93,7 +97,7 @@ def _draw(kind: str, shape: Sequence[int], precision: str, scale: Scale, rng: np
     if kind == "sparse":
         return np.asarray(rng.standard_normal(shape) * (rng.random(shape) < 0.1))
     if kind == "pow2":
-        return np.ldexp(rng.choice([-1.0, 1.0], shape), rng.integers(-4, 5, shape))
+        return np.asarray(np.ldexp(rng.choice([-1.0, 1.0], shape), rng.integers(-4, 5, shape)))
     if kind == "int_small":
         return rng.integers(-int(small), int(small) + 1, shape).astype(np.float64)
     if kind == "int_wide":
@@ -109,7 +113,8 @@ def _draw(kind: str, shape: Sequence[int], precision: str, scale: Scale, rng: np
         return _impulses(shape, value, rng)
     if kind == "big":
         largest = FORMATS[precision].largest
-        reach = largest / max(scale.spread, 1.0) * 1.5 if precision == "fp16" else 2.0**90 / gain
+        # In fp32's range a product of two inputs stays finite; fp16 is made to overflow on output.
+        reach = largest / max(scale.spread, 1.0) * 1.5 if precision == "fp16" else 2.0**55 / gain
         return rng.uniform(-1, 1, shape) * min(reach, largest)
     if kind == "tiny":
         low = 2.0**-14 if precision == "fp16" else 2.0**-90
@@ -142,7 +147,7 @@ def _draw_int8(kind: str, shape: Sequence[int], scale: Scale, rng: np.random.Gen
     if kind == "int_ties":
         # Exact ties need a scale that is a power of two; elsewhere a quarter keeps every rounding decided.
         offset = 0.5 if np.frexp(step)[0] == 0.5 else 0.25
-        return (rng.integers(-grid[kind], grid[kind], shape) + offset) * step
+        return np.asarray((rng.integers(-grid[kind], grid[kind], shape) + offset) * step)
     if kind == "index":
         return (np.arange(int(np.prod(shape)), dtype=np.float64) % 255 - 127).reshape(shape) * step
     if kind in grid:
@@ -152,12 +157,12 @@ def _draw_int8(kind: str, shape: Sequence[int], scale: Scale, rng: np.random.Gen
     if kind == "sparse":
         return np.asarray(rng.uniform(-1, 1, shape) * scale.amax * (rng.random(shape) < 0.1))
     if kind == "pow2":
-        return np.ldexp(rng.choice([-1.0, 1.0], shape), -rng.integers(0, 8, shape)) * scale.amax
+        return np.asarray(np.ldexp(rng.choice([-1.0, 1.0], shape), -rng.integers(0, 8, shape)) * scale.amax)
     if kind == "big":
         return rng.uniform(-4, 4, shape) * scale.amax
     if kind == "tiny":
         return rng.uniform(-2, 2, shape) * step
     if kind == "normal":
-        return rng.standard_normal(shape) * (scale.amax / 3)
+        return np.asarray(rng.standard_normal(shape) * (scale.amax / 3))
     low = 0.0 if kind == "uniform01" else -1.0
     return rng.uniform(low, 1, shape) * scale.amax

@@ -73,6 +73,10 @@ class Contract:
         INT8 products are summed in INT32 (exactly). False admits a float kernel on the dequantised values.
     weak : bool
         Weak typing: any tensor may be stored in the low type or in FP32.
+    algorithm : str
+        How sums of products may be formed: `direct`, or besides it `splitk`, `winograd` or `fft`.
+    cpu_kernels : bool
+        The kernels are ONNX Runtime's own on a CPU, whose sigmoid has an absolute error only.
     """
 
     tf32: bool = False
@@ -80,10 +84,19 @@ class Contract:
     fused: bool = True
     integer: bool = True
     weak: bool = False
+    algorithm: str = "direct"
+    cpu_kernels: bool = False
 
     def unfused(self) -> Contract:
         """Return the contract of the rung `unfused`: the union of stored and not stored, integer and float."""
         return replace(self, fused=False, integer=False)
+
+    def rung(self, name: str) -> Contract:
+        """Return the contract of a rung of the ladder: `direct`, `unfused`, `splitk`, `winograd` or `fft`."""
+        if name == "direct":
+            return self
+        loose = self.unfused()
+        return loose if name == "unfused" else replace(loose, algorithm=name)
 
 
 @dataclass
@@ -132,9 +145,7 @@ class Bound:
     @property
     def is_finite(self) -> bool:
         """True when neither a value nor an end of the interval is infinite or NaN, and nothing is loose."""
-        return self.loose is None and bool(
-            np.isfinite(self.low).all() and np.isfinite(self.high).all()
-        )
+        return self.loose is None and bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
 
     def radius(self) -> Float64 | None:
         """Return an upper bound of |value - mid|, or None for an exact tensor."""
@@ -145,7 +156,9 @@ class Bound:
         return np.where(np.isnan(r), 0.0, r)
 
 
-def sum_error(mid: Float64, magnitude: Float64, terms: int, factor: float, *, rounded_products: bool) -> Float64:
+def sum_error(
+    mid: Float64, magnitude: Float64, terms: int, factor: float, *, rounded_products: bool
+) -> Float64:
     """Return the bound on the error of a sum in FP32, in any order.
 
     [(n-1) u M c + u A] / (1 - n u): any summation tree, each node's exact value at most M; the term u A only
@@ -198,11 +211,17 @@ def store(bound: Bound, kind: str, *, may_skip: bool = False) -> Bound:
         rounded = round_to(bound.mid, kind)
         if may_skip and not np.array_equal(rounded, bound.mid, equal_nan=True):
             return replace(
-                bound, kind=kind, low=np.minimum(rounded, bound.mid), high=np.maximum(rounded, bound.mid), _lsb=[]
+                bound,
+                kind=kind,
+                low=np.minimum(rounded, bound.mid),
+                high=np.maximum(rounded, bound.mid),
+                _lsb=[],
             )
         mid = rounded
         return replace(bound, kind=kind, mid=mid, low=mid, high=mid, _lsb=[])
     low, high = round_to(bound.low, kind), round_to(bound.high, kind)
     if may_skip:
-        return replace(bound, kind=kind, low=np.minimum(low, bound.low), high=np.maximum(high, bound.high), _lsb=[])
+        return replace(
+            bound, kind=kind, low=np.minimum(low, bound.low), high=np.maximum(high, bound.high), _lsb=[]
+        )
     return replace(bound, kind=kind, mid=round_to(bound.mid, kind), low=low, high=high, _lsb=[])

@@ -96,7 +96,7 @@ def spacing(values: Float64, name: str) -> Float64:
     """Return the distance between neighbours of the format at each finite value."""
     form = FORMATS[name]
     _, exponent = np.frexp(values)
-    return np.ldexp(1.0, np.maximum(exponent - form.bits, form.emin - form.bits + 1))
+    return np.asarray(np.ldexp(1.0, np.maximum(exponent - form.bits, form.emin - form.bits + 1)))
 
 
 def lsb_exponent(values: Array) -> int | None:

@@ -97,7 +97,11 @@ def describe_pattern(bad: Array) -> str:
         return "every element"
     if count == 1:
         return "one element"
-    names = ["item", "channel", "row", "column"] if bad.ndim == 4 else ["item", "channel", *["position"] * bad.ndim]
+    names = (
+        ["item", "channel", "row", "column"]
+        if bad.ndim == 4
+        else ["item", "channel", *["position"] * bad.ndim]
+    )
     parts = []
     for axis in range(bad.ndim):
         length = bad.shape[axis]
@@ -109,7 +113,9 @@ def describe_pattern(bad: Array) -> str:
         if touched.size == length:
             continue
         if touched.size == 1:
-            where = "last" if touched[0] == length - 1 else "first" if touched[0] == 0 else f"{int(touched[0])}th"
+            where = (
+                "last" if touched[0] == length - 1 else "first" if touched[0] == 0 else f"{int(touched[0])}th"
+            )
             parts.append(f"{where} {label} only")
         elif touched[-1] == length - 1 and touched.size == length - touched[0]:
             parts.append(f"{label}s {int(touched[0])} to the end (of {length})")

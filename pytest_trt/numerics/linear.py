@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -88,7 +89,7 @@ class Columns:
         with np.errstate(invalid="ignore", over="ignore"):
             product = np.matmul(self.data, matrix)
         product = product.reshape(groups, self.batch, -1, filters // groups)
-        return product.transpose(1, 0, 3, 2).reshape(self.batch, filters, *self.out)
+        return np.asarray(product.transpose(1, 0, 3, 2).reshape(self.batch, filters, *self.out))
 
 
 def columns(x: Float64, window: Window, groups: int) -> Columns:
@@ -97,7 +98,9 @@ def columns(x: Float64, window: Window, groups: int) -> Columns:
     view = windows(x, window, out)
     batch, channels = x.shape[:2]
     rank = len(out)
-    view = view.reshape(batch, groups, channels // groups, *out, *window.kernel) if groups > 1 else view[:, None]
+    view = (
+        view.reshape(batch, groups, channels // groups, *out, *window.kernel) if groups > 1 else view[:, None]
+    )
     order = (1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank))
     inner = channels // groups * math.prod(window.kernel)
     data = np.ascontiguousarray(view.transpose(order)).reshape(groups, batch * math.prod(out), inner)
@@ -120,17 +123,20 @@ def conv_transpose(x: Float64, weight: Float64, window: Window, groups: int) -> 
     with np.errstate(invalid="ignore", over="ignore"):
         for position, offset in enumerate(np.ndindex(*window.kernel)):
             part = np.matmul(kernels[..., position].transpose(0, 2, 1)[None], flat)
-            place = tuple(
-                slice(
-                    offset[a] * window.dilations[a],
-                    offset[a] * window.dilations[a] + (size[a] - 1) * window.strides[a] + 1,
-                    window.strides[a],
-                )
-                for a in range(rank)
+            place: tuple[Any, ...] = (
+                ...,
+                *(
+                    slice(
+                        offset[a] * window.dilations[a],
+                        offset[a] * window.dilations[a] + (size[a] - 1) * window.strides[a] + 1,
+                        window.strides[a],
+                    )
+                    for a in range(rank)
+                ),
             )
-            y[(slice(None), slice(None), slice(None), *place)] += part.reshape(batch, groups, per_group, *size)
-    crop = tuple(slice(window.begin[a], full[a] - window.end[a]) for a in range(rank))
-    return y.reshape(batch, groups * per_group, *full)[(slice(None), slice(None), *crop)]
+            y[place] += part.reshape(batch, groups, per_group, *size)
+    crop: tuple[Any, ...] = (..., *(slice(window.begin[a], full[a] - window.end[a]) for a in range(rank)))
+    return np.asarray(y.reshape(batch, groups * per_group, *full)[crop])
 
 
 def transposed_terms(window: Window, channels_per_group: int) -> int:

@@ -1,0 +1,1 @@
+"""Conformance suites: what any correct TensorRT does, held against the one that is here."""

@@ -1,0 +1,13 @@
+"""Chains that a builder fuses: the fused kernel may keep inner tensors in FP32, it may not compute anything else."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from pytest_trt import strategies
+
+
+@given(case=strategies.motif_cases())
+def test_motif(conform, trt_precision, case):
+    """Conv+BN+ReLU, Conv+Add+ReLU, Conv+Clip, depthwise-separable, Concat views and their like."""
+    conform(case, trt_precision)

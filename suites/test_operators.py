@@ -1,0 +1,41 @@
+"""Operators against a dtype-matched reference: every drawn configuration is built, run and judged.
+
+Claims: the ONNX operator specifications, and TensorRT's promise of FP32 accumulation for FP16 and of INT32 accumulation with
+round-half-even requantisation for INT8 (TensorRT documentation, "Accuracy Considerations" and "Quantization Schemes").
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from pytest_trt import strategies
+
+
+@given(case=strategies.conv_cases())
+def test_conv(conform, trt_precision, case):
+    """Convolutions: 1-D to 3-D, grouped, depthwise, dilated, strided, padded unevenly."""
+    conform(case, trt_precision)
+
+
+@given(case=strategies.conv_transpose_cases())
+def test_conv_transpose(conform, trt_precision, case):
+    """Transposed convolutions, with output padding."""
+    conform(case, trt_precision)
+
+
+@given(case=strategies.pool_cases())
+def test_pool(conform, trt_precision, case):
+    """Maximum, average and global pooling."""
+    conform(case, trt_precision)
+
+
+@given(case=strategies.gemm_cases())
+def test_gemm(conform, trt_precision, case):
+    """Gemm and MatMul, transposed and batched."""
+    conform(case, trt_precision)
+
+
+@given(case=strategies.elementwise_cases())
+def test_elementwise(conform, trt_precision, case):
+    """Arithmetic, activations, Clip, BatchNormalization, Concat, Softmax."""
+    conform(case, trt_precision)

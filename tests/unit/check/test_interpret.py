@@ -1,0 +1,84 @@
+"""The limits of graphs against ONNX Runtime as an honest engine, at every precision and on every kind of data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+
+from pytest_trt import strategies
+from pytest_trt.check import operators
+from pytest_trt.check.feeds import draw_feeds, scale_of
+from pytest_trt.check.graph import Graph
+from pytest_trt.check.interpret import interpret
+from pytest_trt.check.reference import OnnxRuntime
+from pytest_trt.numerics.battery import kinds_for
+from pytest_trt.numerics.bounds import Bound, Contract
+from pytest_trt.numerics.judge import measure
+from pytest_trt.precision import measure_ranges, prepare
+from pytest_trt.records import DATA_KINDS, PRECISIONS
+from tests.unit.check.models import conv_model
+
+FAMILIES = ("conv", "conv_transpose", "pool", "gemm", "elementwise", "motif", "batch")
+
+
+def honest_outputs(case, precision):
+    """Yield (data kind, tensor, measure) for ONNX Runtime's own run of the typed graph."""
+    model = case.model()
+    source = Graph(model)
+    scale, rng = scale_of(source), np.random.default_rng(0)
+    ranges = {}
+    if precision == "int8":
+        reach = dict.fromkeys(source.inputs, 127 / 128)
+        feeds = draw_feeds(source, case.input_shapes, "uniform11", "int8", scale, reach, rng)
+        ranges = measure_ranges(model, [feeds]) | reach
+    graph = Graph(prepare(model, precision, strong=True, ranges=ranges or None).matched)
+    reference = OnnxRuntime(graph.model)
+    contract = Contract(cpu_kernels=True).unfused()
+    for kind in kinds_for(precision, DATA_KINDS):
+        feeds = draw_feeds(source, case.input_shapes, kind, precision, scale, ranges, rng)
+        exact = {n: Bound.exact(v.astype(np.float64), "fp32") for n, v in feeds.items()}
+        bounds = interpret(graph, exact, contract)
+        for name, values in reference.run(feeds).items():
+            assert bounds.tensors[name].mid.shape == values.shape
+            yield kind, name, measure(values, bounds.tensors[name])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_honest_engine_stays_inside_its_limits(family, precision):
+    @seed(11)
+    @settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(getattr(strategies, f"{family}_cases")())
+    def check(case):
+        for kind, name, found in honest_outputs(case, precision):
+            assert found.bad == 0, (case.text, kind, name, found)
+
+    check()
+
+
+def test_integer_data_leave_one_value_in_every_precision():
+    model = conv_model()
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, (2, 3, 6, 6)).astype(np.float64)
+    for precision in ("fp32", "fp16", "bf16"):
+        graph = Graph(prepare(model, precision, strong=True).matched)
+        bound = interpret(graph, {"x": Bound.exact(x, "fp32")}, Contract()).tensors["y"]
+        assert np.array_equal(bound.low, bound.high)
+
+
+def test_an_operator_without_a_limit_is_named_and_stops_there():
+    from tests.unit.check.models import erf_model
+
+    x = np.zeros((1, 4, 6))
+    found = interpret(Graph(erf_model()), {"x": Bound.exact(x, "fp32")}, Contract())
+    assert found.unknown == {"Erf": 1}
+    assert "y" not in found.tensors
+    assert "Erf" not in operators.with_limit()
+
+
+def test_a_tensor_given_cuts_the_graph():
+    graph = Graph(conv_model(relu=True))
+    inner = np.full((1, 12, 6, 6), -1.0)
+    found = interpret(graph, {"c": Bound.exact(inner, "fp32")}, Contract())
+    assert not found.tensors["y"].mid.any()

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_trt.numerics.bounds import Bound, widen
+from pytest_trt.numerics.judge import describe_pattern, measure
+
+
+def test_values_inside_are_counted_and_those_with_one_value_too():
+    bound = Bound(np.zeros(3), np.array([0.0, -1.0, 0.0]), np.array([0.0, 1.0, 0.0]))
+    found = measure(np.array([-0.0, 0.5, 0.0]), bound)
+    assert (found.total, found.judged, found.certified, found.bad) == (3, 3, 2, 0)
+
+
+def test_the_worst_value_is_told_with_its_interval():
+    bound = widen(Bound.exact(np.zeros((2, 3)), "fp32"), 0.5)
+    got = np.zeros((2, 3))
+    got[0, 1], got[1, 2] = 0.6, -3.0
+    found = measure(got, bound)
+    assert (found.bad, found.index, found.got, found.low, found.high) == (2, (1, 2), -3.0, -0.5, 0.5)
+    assert found.cause == "interval"
+
+
+def test_a_certified_value_that_is_off_is_told_as_such():
+    assert measure(np.array([1.0]), Bound.exact(np.zeros(1), "fp32")).cause == "certificate"
+
+
+@pytest.mark.parametrize(("want", "got", "bad"), [(np.nan, np.nan, 0), (np.nan, 0.0, 1), (0.0, np.nan, 1)])
+def test_nan_is_required_where_the_reference_has_it_and_nowhere_else(want, got, bad):
+    found = measure(np.array([got]), Bound.exact(np.array([want]), "fp32"))
+    assert found.bad == bad
+    assert not bad or found.cause == "nan"
+
+
+def test_infinities_are_values():
+    bound = Bound.exact(np.array([np.inf, -np.inf]), "fp16")
+    assert measure(np.array([np.inf, -np.inf]), bound).bad == 0
+    assert measure(np.array([65504.0, -np.inf]), bound).bad == 1
+
+
+def test_nothing_is_promised_on_loose_elements():
+    bound = Bound(np.zeros(2), np.zeros(2), np.zeros(2), loose=np.array([True, False]))
+    found = measure(np.array([np.nan, 0.0]), bound)
+    assert (found.bad, found.judged, found.certified) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ((slice(None), slice(6, None)), "channels 6 to the end (of 8)"),
+        ((-1,), "last item only"),
+        ((..., -1, slice(None)), "last row only"),
+        ((0, 0, 0, 0), "one element"),
+        ((...,), "every element"),
+        ((slice(None), slice(1, None, 2)), "every 2th channel"),
+        ((slice(None), slice(2, 4)), "channels 2 to 3 (of 8)"),
+    ],
+)
+def test_patterns_are_named(place, words):
+    bad = np.zeros((3, 8, 4, 5), bool)
+    bad[place] = True
+    assert describe_pattern(bad).startswith(words)
