@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -359,14 +360,13 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def _given(
-    config: pytest.Config, option: Option, environ: Mapping[str, str]
+    config: pytest.Config, option: Option, environ: Mapping[str, str], words: Namespace
 ) -> tuple[list[str], Source, bool] | None:
     """Return the words of an option, where they stand, and whether this very run asked (not the ini file)."""
     here = config.invocation_params.dir
-    asked: Any = getattr(config.option, option.key, None)
+    asked: Any = getattr(words, option.key, None)
     if asked is not None:
-        words = list(asked) if isinstance(asked, list) else [asked]
-        return words, Source(option.flag, here), True
+        return list(asked) if isinstance(asked, list) else [asked], Source(option.flag, here), True
     if environ.get(option.variable, "").strip():
         return [environ[option.variable]], Source(f"environment variable {option.variable}", here), True
     kept = config.getini(option.key)
@@ -380,9 +380,10 @@ def _given(
     return None
 
 
-def is_given(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether any option, environment variable or ini key of ours has a value."""
-    return any(_given(config, option, environ) is not None for option in OPTIONS)
+def is_given(early_config: pytest.Config, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether any option, environment variable or ini key of ours has a value, before conftests load."""
+    words = early_config.known_args_namespace
+    return any(_given(early_config, option, environ, words) is not None for option in OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -415,7 +416,7 @@ def resolve(
     values: dict[str, Any] = {}
     asked = False
     for option in OPTIONS:
-        found = _given(config, option, environ)
+        found = _given(config, option, environ, config.option)
         if found is not None:
             words, source, now = found
             values[option.field] = option.parse(words, source)

@@ -45,7 +45,7 @@ class Summary:
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Say what will run, if a collected test uses us or an option of ours was given."""
-        listing = self.session.config.getoption("collectonly") and self.session.config.get_verbosity() < 0
+        listing = self.session.config.getoption("collectonly") and self.session.config.getoption("verbose") < 0
         if listing or not (self.session.asked or self.session.not_run.uses):
             return []
         try:
@@ -94,7 +94,7 @@ class Summary:
         news = news or bool(
             self.ledger.not_run.get("deselected") or self.ledger.not_run.get("not_applicable")
         )
-        if not news or config.get_verbosity() < 0:
+        if not news or config.getoption("verbose") < 0:
             return
         from pytest_trt.report.terminal import TITLE, summarise
 

@@ -1,0 +1,3 @@
+"""Plugins of all tests: `pytester` has to be named at the top."""
+
+pytest_plugins = ["pytester"]
