@@ -1,0 +1,88 @@
+"""The emulated device on the CPU: addresses are host addresses, streams are queues."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from pytest_trt.emulator.program import cpu_session
+from pytest_trt.emulator.streams import Streams
+
+
+class Device(Protocol):
+    """Where an engine computes."""
+
+    name: str
+
+    def session(self, model: ModelProto) -> ort.InferenceSession:
+        """Return a session for a whole engine."""
+
+    def is_stream(self, handle: int) -> bool:
+        """Return whether work can be enqueued on this stream."""
+
+    def submit(self, handle: int, work: Callable[[], None]) -> None:
+        """Enqueue work on a stream."""
+
+    def drain(self, handle: int) -> None:
+        """Wait until all work of a stream is done."""
+
+    def read(self, address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
+        """Return a copy of device memory."""
+
+    def write(self, address: int, array: NDArray[Any]) -> None:
+        """Copy an array to device memory."""
+
+    def allocate(self, size: int) -> int:
+        """Return the address of new memory that lives as long as the device."""
+
+
+class HostDevice:
+    """The CPU as device."""
+
+    name = "cpu"
+
+    def __init__(self) -> None:
+        self.streams = Streams()
+        self._blocks: list[NDArray[np.uint8]] = []
+
+    def session(self, model: ModelProto) -> ort.InferenceSession:
+        """Return a session on the CPU."""
+        return cpu_session(model)
+
+    def is_stream(self, handle: int) -> bool:
+        """Return whether the handle is a live stream."""
+        return self.streams.is_known(handle)
+
+    def submit(self, handle: int, work: Callable[[], None]) -> None:
+        """Enqueue work; it is done when the stream is synchronised."""
+        self.streams.submit(handle, work)
+
+    def drain(self, handle: int) -> None:
+        """Do all work of a stream now."""
+        self.streams.synchronize(handle)
+
+    def read(self, address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
+        """Return a copy of host memory."""
+        return self._view(address, kind, shape).copy()
+
+    def write(self, address: int, array: NDArray[Any]) -> None:
+        """Copy an array to host memory."""
+        np.copyto(self._view(address, array.dtype, array.shape), array)
+
+    @staticmethod
+    def _view(address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
+        count = int(np.prod(shape, dtype=np.int64))
+        block = (ctypes.c_char * (count * kind.itemsize)).from_address(address)
+        return np.frombuffer(block, kind, count).reshape(tuple(shape))
+
+    def allocate(self, size: int) -> int:
+        """Return the address of new zeroed memory, aligned to 256 bytes."""
+        block = np.zeros(size + 256, np.uint8)
+        self._blocks.append(block)
+        return (block.ctypes.data + 255) // 256 * 256

@@ -1,0 +1,567 @@
+"""Runtime, engine, inspector and the small configurations that go with them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+from pytest_trt.emulator import dtypes, layers
+from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.context import ExecutionContext
+from pytest_trt.emulator.core import Core, Port
+from pytest_trt.emulator.enums import ITEM_BYTES
+from pytest_trt.emulator.plan import HEADER_BYTES, Plan, PlanError
+from pytest_trt.emulator.reporting import Reporter
+
+
+class Runtime(Bound):
+    """Makes engines of plans."""
+
+    _reporter: Reporter
+
+    def __init__(self, logger: Any) -> None:
+        self._reporter = self._host.reporter(self, logger, "createInferRuntime")
+        self._logger = logger
+        self._threads = 1
+        self._host_code = False
+        self._directory = ""
+        self._defer = False
+        self._core = -1
+
+    @property
+    def logger(self) -> Any:
+        """The logger."""
+        return self._logger
+
+    @property
+    def error_recorder(self) -> Any:
+        """The attached recorder, or None."""
+        return self._reporter.recorder
+
+    @error_recorder.setter
+    def error_recorder(self, value: Any) -> None:
+        self._reporter.attach(value)
+
+    @property
+    def max_threads(self) -> int:
+        """How many threads the runtime may use; it uses one."""
+        return self._threads
+
+    @max_threads.setter
+    def max_threads(self, value: int) -> None:
+        self._threads = value
+
+    @property
+    def num_DLA_cores(self) -> int:
+        """0: there is no DLA."""
+        return 0
+
+    @property
+    def DLA_core(self) -> int:
+        """-1: there is no DLA."""
+        return self._core
+
+    @DLA_core.setter
+    def DLA_core(self, value: int) -> None:
+        self._core = value
+
+    @property
+    def engine_host_code_allowed(self) -> bool:
+        """Whether plans that embed a lean runtime may be loaded."""
+        return self._host_code
+
+    @engine_host_code_allowed.setter
+    def engine_host_code_allowed(self, value: bool) -> None:
+        self._host_code = bool(value)
+
+    @property
+    def temporary_directory(self) -> str:
+        """Where a lean runtime would be unpacked."""
+        return self._directory
+
+    @temporary_directory.setter
+    def temporary_directory(self, value: str) -> None:
+        self._directory = str(value)
+
+    @property
+    def engine_header_size(self) -> int:
+        """How many bytes `get_engine_validity` needs."""
+        return HEADER_BYTES
+
+    def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
+        """Return the engine of a plan, or None with a logged error."""
+        return self._host.make_engine(bytes(memoryview(serialized_engine)), self._reporter.child(), self)
+
+    def get_engine_validity(self, buffer: Any) -> tuple[Any, int]:
+        """Return (`EngineValidity`, bit mask of diagnostics) of a plan or of its header."""
+        valid = self._host.enum("EngineValidity")._table
+        diagnostics = self._host.enum("EngineInvalidityDiagnostics")._table
+        data = bytes(memoryview(buffer))
+        if not Plan.is_headed(data):
+            return valid["INVALID"], int(diagnostics["MALFORMED_ENGINE"])
+        try:
+            plan = Plan.unpack(data)
+        except PlanError:
+            return valid["INVALID"], 0
+        if (plan.product, plan.version) != (self._host.product, self._host.version):
+            return valid["INVALID"], int(diagnostics["VERSION_MISMATCH"])
+        if self._host.sm not in plan.sms:
+            return valid["INVALID"], int(diagnostics["UNSUPPORTED_CC"])
+        return valid["VALID"], 0
+
+
+def refusal_of(plan: Plan, product: str, version: str, sm: int, host_code: bool) -> str:
+    """Return why a plan cannot be loaded, or an empty text."""
+    ours, theirs = int(version.split(".")[0]), int(plan.version.split(".")[0])
+    if plan.product != product:
+        return f"The engine plan file is of {plan.product}, this is {product}, please rebuild."
+    if plan.version != version:
+        later = _number(version) >= _number(plan.version) and (
+            ours == theirs or (theirs, ours) in ((8, 10), (10, 11))
+        )
+        if not (plan.version_compatible and later):
+            return (
+                "The engine plan file is not compatible with this version of TensorRT, expecting library version"
+                f" {version} got {plan.version}, please rebuild."
+            )
+        if not host_code:
+            return (
+                "Cannot deserialize engine with lean runtime. Please set Runtime.engine_host_code_allowed before"
+                " calling this function."
+            )
+    if sm not in plan.sms and not (plan.ampere_plus and sm >= 80):
+        built = ", ".join(f"{s // 10}.{s % 10}" for s in plan.sms)
+        return (
+            "The engine plan file is generated on an incompatible device, expecting compute"
+            f" {sm // 10}.{sm % 10} got compute {built}, please rebuild."
+        )
+    return ""
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+class Engine(Bound):
+    """A deserialized engine."""
+
+    _core: Core
+    _reporter: Reporter
+
+    def _setup(self, core: Core, reporter: Reporter, runtime: Any = None) -> None:
+        self._core = core
+        self._reporter = reporter
+        self._runtime = runtime
+        self._contexts = itertools.count(1)
+        self._names = [*core.graph.inputs, *core.graph.outputs]
+
+    def _port(self, name: str, where: str) -> Port | None:
+        port = self._core.ports.get(name)
+        if port is None:
+            self._reporter.error(
+                "INVALID_ARGUMENT", f"ICudaEngine::{where}", f"Given invalid tensor name: {name}"
+            )
+        return port
+
+    @property
+    def error_recorder(self) -> Any:
+        """The attached recorder, or None."""
+        return self._reporter.recorder
+
+    @error_recorder.setter
+    def error_recorder(self, value: Any) -> None:
+        self._reporter.attach(value)
+
+    @property
+    def name(self) -> str:
+        """The name of the network."""
+        return str(self._core.settings["name"])
+
+    @property
+    def num_io_tensors(self) -> int:
+        """How many inputs and outputs."""
+        return len(self._names)
+
+    @property
+    def num_layers(self) -> int:
+        """How many layers."""
+        return len(self._core.settings["layers"])
+
+    @property
+    def num_optimization_profiles(self) -> int:
+        """How many profiles; at least one."""
+        return len(self._core.profiles)
+
+    @property
+    def refittable(self) -> bool:
+        """Whether weights can be changed."""
+        return bool(self._core.settings["refit"])
+
+    @property
+    def has_implicit_batch_dimension(self) -> bool:
+        """False: the batch is explicit."""
+        return False
+
+    @property
+    def max_batch_size(self) -> int:
+        """1: the batch is explicit."""
+        return 1
+
+    @property
+    def num_aux_streams(self) -> int:
+        """0: the emulator uses the stream that it is given."""
+        return 0
+
+    @property
+    def tactic_sources(self) -> int:
+        """The tactic sources of the build, one bit each."""
+        return int(self._core.settings["tactics"])
+
+    @property
+    def profiling_verbosity(self) -> Any:
+        """How much the inspector tells."""
+        return self._host.enum("ProfilingVerbosity")._table[self._core.settings["verbosity"]]
+
+    @property
+    def engine_capability(self) -> Any:
+        """Always STANDARD."""
+        return self._host.enum("EngineCapability")._table["STANDARD"]
+
+    @property
+    def hardware_compatibility_level(self) -> Any:
+        """Which other GPUs the engine runs on."""
+        level = "AMPERE_PLUS" if self._core.plan.ampere_plus else "NONE"
+        return self._host.enum("HardwareCompatibilityLevel")._table[level]
+
+    @property
+    def device_memory_size(self) -> int:
+        """Device memory that a context needs, bytes."""
+        return self._core.memory_bytes()
+
+    @property
+    def device_memory_size_v2(self) -> int:
+        """Device memory that a context needs, bytes."""
+        return self._core.memory_bytes()
+
+    def get_device_memory_size_for_profile(self, profile_index: int) -> int:
+        """Return the device memory that a context of this profile needs, bytes."""
+        return self._core.memory_bytes()
+
+    def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
+        """Return the device memory that a context of this profile needs, bytes."""
+        return self._core.memory_bytes()
+
+    @property
+    def streamable_weights_size(self) -> int:
+        """0: weights are not streamed."""
+        return 0
+
+    @property
+    def weight_streaming_scratch_memory_size(self) -> int:
+        """0: weights are not streamed."""
+        return 0
+
+    def __getitem__(self, index: int) -> str:
+        if isinstance(index, str):
+            return self._names.index(index)  # type: ignore[return-value]
+        return self.get_tensor_name(index)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def get_tensor_name(self, index: int) -> str:
+        """Return the name of an input or output; inputs come first."""
+        if not 0 <= index < len(self._names):
+            self._reporter.error(
+                "INVALID_ARGUMENT", "ICudaEngine::getIOTensorName", f"Invalid index: {index}"
+            )
+            return ""
+        return self._names[index]
+
+    def get_tensor_mode(self, name: str) -> Any:
+        """Return `TensorIOMode`; NONE for an unknown name."""
+        port = self._core.ports.get(name)
+        mode = "NONE" if port is None else "INPUT" if port.is_input else "OUTPUT"
+        return self._host.enum("TensorIOMode")._table[mode]
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        """Return `DataType`; FLOAT with a logged error for an unknown name."""
+        port = self._port(name, "getTensorDataType")
+        return self._host.data_type(port.elem if port else dtypes.FLOAT)
+
+    def get_tensor_shape(self, name: str) -> Any:
+        """Return the shape, -1 for a dynamic dimension."""
+        port = self._port(name, "getTensorShape")
+        return self._host.dims(port.shape if port else ())
+
+    def get_tensor_location(self, name: str) -> Any:
+        """Return DEVICE."""
+        self._port(name, "getTensorLocation")
+        return self._host.enum("TensorLocation")._table["DEVICE"]
+
+    def get_tensor_format(self, name: str, profile_index: int = 0) -> Any:
+        """Return LINEAR."""
+        self._port(name, "getTensorFormat")
+        return self._host.enum("TensorFormat")._table["LINEAR"]
+
+    def get_tensor_format_desc(self, name: str, profile_index: int = 0) -> str:
+        """Return the format in words."""
+        port = self._port(name, "getTensorFormatDesc")
+        kind = dtypes.short_of(port.elem).upper() if port else ""
+        return f"Row major linear {kind} format (kLINEAR)" if port else ""
+
+    def get_tensor_bytes_per_component(self, name: str, profile_index: int = 0) -> int:
+        """Return the bytes of an element; -1 for a linear format, as the bindings do for unvectorised tensors."""
+        port = self._port(name, "getTensorBytesPerComponent")
+        return int(ITEM_BYTES[dtypes.member_of(port.elem)] or 0) if port else -1
+
+    def get_tensor_components_per_element(self, name: str, profile_index: int = 0) -> int:
+        """Return 1: tensors are not vectorised."""
+        return 1 if self._port(name, "getTensorComponentsPerElement") else -1
+
+    def get_tensor_vectorized_dim(self, name: str, profile_index: int = 0) -> int:
+        """Return -1: tensors are not vectorised."""
+        self._port(name, "getTensorVectorizedDim")
+        return -1
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Any]:
+        """Return [min, opt, max] of an input under a profile; empty with a logged error if there is none."""
+        port = self._port(name, "getProfileShape")
+        if port is None or not port.is_input or not 0 <= profile_index < len(self._core.profiles):
+            if port is not None:
+                self._reporter.error(
+                    "INVALID_ARGUMENT",
+                    "ICudaEngine::getProfileShape",
+                    f"{name} has no shape in profile {profile_index}",
+                )
+            return []
+        return [self._host.dims(shape) for shape in self._core.profiles[profile_index][name]]
+
+    def get_tensor_profile_values(self, *args: Any, **kwargs: Any) -> list[list[int]]:
+        """Return an empty list: no input of the emulator is a shape tensor."""
+        return []
+
+    def get_aliased_input_tensor(self, name: str) -> str:
+        """Return an empty text: no output shares the memory of an input."""
+        self._port(name, "getAliasedInputTensor")
+        return ""
+
+    def is_shape_inference_io(self, name: str) -> bool:
+        """Return False: no input or output is a shape tensor."""
+        self._port(name, "isShapeInferenceIO")
+        return False
+
+    def is_debug_tensor(self, name: str) -> bool:
+        """Return whether a tensor was marked for debugging."""
+        return name in self._core.debug_names
+
+    def serialize(self) -> Any:
+        """Return the plan as host memory; a refitted engine gives a plan with the new weights."""
+        model = self._core.graph.model.SerializeToString()
+        return self._host.memory(replace(self._core.plan, model=model).pack())
+
+    def create_serialization_config(self) -> Any:
+        """Return a serialization configuration with the defaults."""
+        return self._host.new(SerializationConfig)
+
+    def serialize_with_config(self, arg0: Any) -> Any:
+        """Return the plan as host memory; the flags change nothing."""
+        return self.serialize()
+
+    def create_runtime_config(self) -> Any:
+        """Return a runtime configuration with the defaults."""
+        return self._host.new(RuntimeConfig)
+
+    def create_engine_inspector(self) -> Any:
+        """Return an inspector of this engine."""
+        return self._host.new(Inspector, self)
+
+    def create_execution_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a context; its memory is the caller's task with strategy USER_MANAGED."""
+        given = args[0] if args else next(iter(kwargs.values()), None)
+        strategy = "STATIC"
+        config = None
+        if given is not None and hasattr(given, "name"):
+            strategy = given.name
+        elif given is not None:
+            config = given
+            strategy = config._strategy.name
+        elif hasattr(type(self), "create_runtime_config"):
+            config = self.create_runtime_config()
+        return self._host.new(
+            ExecutionContext, self, self._core, next(self._contexts), self._reporter.child(), strategy, config
+        )
+
+    def create_execution_context_without_device_memory(self) -> Any:
+        """Return a context whose memory the caller must set."""
+        return self._host.new(
+            ExecutionContext,
+            self,
+            self._core,
+            next(self._contexts),
+            self._reporter.child(),
+            "USER_MANAGED",
+            None,
+        )
+
+
+class RuntimeConfig(Bound):
+    """How a context is to be made."""
+
+    _strategy: Any
+
+    def _setup(self) -> None:
+        self._strategy = self._host.enum("ExecutionContextAllocationStrategy")._table["STATIC"]
+        self._values: dict[str, Any] = {}
+
+    def set_execution_context_allocation_strategy(self, strategy: Any = None) -> None:
+        """Choose who allocates the memory of a context."""
+        self._strategy = strategy or self._host.enum("ExecutionContextAllocationStrategy")._table["STATIC"]
+
+    def get_execution_context_allocation_strategy(self) -> Any:
+        """Return who allocates the memory of a context."""
+        return self._strategy
+
+    @property
+    def cuda_graph_strategy(self) -> Any:
+        """No effect here."""
+        return self._values.get("graph", self._host.enum("CudaGraphStrategy")._table["DISABLED"])
+
+    @cuda_graph_strategy.setter
+    def cuda_graph_strategy(self, value: Any) -> None:
+        self._values["graph"] = value
+
+    @property
+    def dynamic_shapes_kernel_specialization_strategy(self) -> Any:
+        """No effect here."""
+        table = self._host.enum("DynamicShapesKernelSpecializationStrategy")._table
+        return self._values.get("kernels", table["LAZY"])
+
+    @dynamic_shapes_kernel_specialization_strategy.setter
+    def dynamic_shapes_kernel_specialization_strategy(self, value: Any) -> None:
+        self._values["kernels"] = value
+
+
+class SerializationConfig(Bound):
+    """What goes into a plan; the emulator always writes everything."""
+
+    _bits: int
+
+    def _setup(self) -> None:
+        self._bits = 0
+
+    @property
+    def flags(self) -> int:
+        """Serialization flags, one bit each."""
+        return self._bits
+
+    @flags.setter
+    def flags(self, value: int) -> None:
+        self._bits = value
+
+    def set_flag(self, flag: Any) -> bool:
+        """Turn a flag on."""
+        self._bits |= 1 << int(flag)
+        return True
+
+    def clear_flag(self, flag: Any) -> bool:
+        """Turn a flag off."""
+        self._bits &= ~(1 << int(flag))
+        return True
+
+    def get_flag(self, flag: Any) -> bool:
+        """Return whether a flag is on."""
+        return bool(self._bits & (1 << int(flag)))
+
+
+class Inspector(Bound):
+    """Tells of an engine's layers."""
+
+    _engine: Engine
+
+    def _setup(self, engine: Engine) -> None:
+        self._engine = engine
+        self._context: Any = None
+        self._reporter = engine._reporter.child()
+
+    @property
+    def execution_context(self) -> Any:
+        """The context whose shapes are shown, or None."""
+        return self._context
+
+    @execution_context.setter
+    def execution_context(self, value: Any) -> None:
+        self._context = value
+
+    @property
+    def error_recorder(self) -> Any:
+        """The attached recorder, or None."""
+        return self._reporter.recorder
+
+    @error_recorder.setter
+    def error_recorder(self, value: Any) -> None:
+        self._reporter.attach(value)
+
+    @property
+    def _is_new(self) -> bool:
+        return self._host.has_new_inspector
+
+    def _io(self) -> list[dict[str, Any]]:
+        core = self._engine._core
+        return [
+            {
+                "Name": port.name,
+                "IOMode": "Input" if port.is_input else "Output",
+                "DataType": layers._NEW_WORDS.get(dtypes.short_of(port.elem), "?"),
+                "Dimensions": list(port.shape),
+                "Location": "Device",
+                "IsShapeInferenceIO": False,
+                "ProfileInfo": [
+                    {"Min": table[port.name][0], "Opt": table[port.name][1], "Max": table[port.name][2]}
+                    for table in core.profiles
+                    if port.is_input
+                ],
+            }
+            for port in core.ports.values()
+        ]
+
+    def _verbosity(self) -> str:
+        return str(self._engine._core.settings["verbosity"])
+
+    def get_engine_information(self, format: Any) -> str:
+        """Return all layers, as JSON or one a line."""
+        rows = self._engine._core.settings["layers"]
+        if self._verbosity() == "NONE":
+            self._reporter.log(
+                "WARNING", "The engine was built with ProfilingVerbosity.NONE: no layer information"
+            )
+            rows = []
+        detailed = self._verbosity() in ("DETAILED", "VERBOSE")
+        if format.name == "JSON":
+            return layers.engine_json(rows, self._io(), detailed, self._is_new)
+        lines = (
+            layers.engine_lines(rows) if detailed else "Layers:\n" + "\n".join(row["name"] for row in rows)
+        )
+        return f"{lines}\n\nBindings:\n" + "\n".join(port["Name"] for port in self._io())
+
+    def get_layer_information(self, layer_index: int, format: Any) -> str:
+        """Return one layer, as JSON or a line; an error text in JSON for a bad index."""
+        import json
+
+        rows = self._engine._core.settings["layers"]
+        if not 0 <= layer_index < len(rows):
+            self._reporter.error(
+                "INVALID_ARGUMENT",
+                "IEngineInspector::getLayerInformation",
+                f"Invalid layer index: {layer_index}",
+            )
+            return ""
+        detailed = self._verbosity() in ("DETAILED", "VERBOSE")
+        row = rows[layer_index]
+        if format.name == "JSON":
+            return json.dumps(layers.layer_value(row, detailed, self._is_new))
+        return layers.engine_lines([row]).partition("\n")[2] if detailed else str(row["name"])
+
+
+__all__ = ["Engine", "Inspector", "Runtime", "RuntimeConfig", "SerializationConfig", "refusal_of"]

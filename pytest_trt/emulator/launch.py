@@ -1,0 +1,137 @@
+"""One run of an engine: read the inputs, compute, write the outputs; with faults and timing step by step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_trt.emulator import dtypes
+from pytest_trt.emulator.core import Core
+from pytest_trt.emulator.device import Device
+from pytest_trt.emulator.lowering import Step
+from pytest_trt.emulator.sites import Faults, absorb, node_fields
+from pytest_trt.errors import ExecutionError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass
+class Result:
+    """What a run gave: stored inputs and outputs, carried debug tensors, seconds by node name."""
+
+    inputs: Arrays
+    outputs: Arrays
+    debug: Arrays = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    total_seconds: float = 0.0
+
+    def layer_times(self, rows: list[dict[str, Any]]) -> list[tuple[str, float]]:
+        """Return (layer name, milliseconds) in the order of the layers."""
+        return [(row["name"], 1e3 * self.seconds.get(row["name"], 0.0)) for row in rows]
+
+    def debug_stored(self, name: str, elem: int) -> NDArray[Any]:
+        """Return a debug tensor as it is stored."""
+        return dtypes.to_stored(self.debug[name], elem)
+
+
+@dataclass
+class Launch:
+    """A run whose addresses and shapes are settled.
+
+    Attributes
+    ----------
+    core : Core
+        The engine.
+    device : Device
+        Where the buffers are.
+    inputs : mapping of str to (int, tuple of int)
+        Address and shape of each input.
+    outputs : mapping of str to tuple of int
+        Shape of each output, -1 where it depends on values.
+    addresses : dict of str to int
+        Of every input and output that has one.
+    must_wait : bool
+        The run is computed when it is enqueued, since its result decides what the enqueue answers or whom it calls; its
+        outputs are still written only when the stream gets there.
+    """
+
+    core: Core
+    device: Device
+    inputs: Mapping[str, tuple[int, tuple[int, ...]]]
+    outputs: Mapping[str, tuple[int, ...]]
+    addresses: dict[str, int]
+    must_wait: bool = False
+
+    def _read(self) -> Arrays:
+        return {
+            name: self.device.read(address, self.core.ports[name].kind, shape)
+            for name, (address, shape) in self.inputs.items()
+        }
+
+    def compute(self) -> Result:
+        """Return the outputs for what lies in the input buffers now."""
+        inputs = self._read()
+        return Result(inputs, self.core.run(inputs))
+
+    def work(self, addresses: Mapping[str, int], done: Callable[[Arrays], None]) -> Callable[[], None]:
+        """Return the work to enqueue: compute and write."""
+
+        def run() -> None:
+            result = self.compute()
+            done(result.outputs)
+            self.publish(result, addresses)
+
+        return run
+
+    def publish(self, result: Result, addresses: Mapping[str, int]) -> None:
+        """Write the outputs.
+
+        Raises
+        ------
+        ExecutionError
+            An output has another shape than was promised.
+        """
+        for name, array in result.outputs.items():
+            promised = self.outputs[name]
+            if -1 not in promised and array.shape != promised:
+                raise ExecutionError(
+                    f"output {name!r} has shape {array.shape}, the context promised {promised}",
+                    mend="this is a bug of the emulator: please report the model",
+                )
+            if array.size:
+                self.device.write(addresses[name], np.ascontiguousarray(array))
+
+    def compute_observed(self, faults: Faults, facts: Mapping[str, Any], timing: bool) -> Result:
+        """Return the outputs, each node a site for the faults, and the time of each node if asked."""
+        inputs = self._read()
+        result = Result(inputs, {})
+        marked = self.core.marked
+        program = self.core.stepping
+        last = time.perf_counter()
+
+        def observe(step: Step, given: Arrays, outputs: Arrays, exact: Arrays) -> None:
+            nonlocal last
+            seconds = time.perf_counter() - last
+            if faults:
+                fields = node_fields(
+                    step, given, outputs, exact, program.lowered.constants, program.lowered.elems
+                )
+                site, _ = faults.visit("node", step.working, marked_outputs=marked, **fields, **facts)
+                absorb(site, step, outputs)
+            if timing:
+                if faults:
+                    _, answers = faults.visit("time", step.working, seconds=seconds, node_name=step.node.name)
+                    given_seconds = [
+                        a for a in answers if isinstance(a, (int, float)) and not isinstance(a, bool)
+                    ]
+                    seconds = float(given_seconds[-1]) if given_seconds else seconds
+                result.seconds[step.node.name] = result.seconds.get(step.node.name, 0.0) + seconds
+            last = time.perf_counter()
+
+        result.outputs, result.debug = self.core.run_observed(inputs, observe)
+        return result

@@ -1,0 +1,346 @@
+"""Turns a typed ONNX graph into steps that ONNX Runtime's float32 and integer kernels compute exactly as promised.
+
+One step stands for one ONNX node. Its nodes read and write carried tensors (`dtypes`): a 16-bit result is computed in
+float32 from stored values, then rounded by a pair of Casts. A convolution or matrix product between DequantizeLinear
+and constant int8 weights is computed on the integers, in parts small enough for the mantissa to be exact.
+The same steps serve both ways to run: all in one session, or each in its own (`program`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from onnx import NodeProto, TensorProto, helper
+
+from pytest_trt.emulator import dtypes
+from pytest_trt.emulator.constants import Constants
+from pytest_trt.emulator.graph import Graph
+from pytest_trt.emulator.integer import IntegerProduct, find_product, lower_product
+
+# Results are among the inputs (or zero), so rounding them again changes nothing.
+_EXACT = frozenset(
+    "Relu MaxPool GlobalMaxPool Concat Reshape Transpose Slice Gather Flatten Squeeze Unsqueeze Identity Split Clip Neg Abs "
+    "Min Max Expand Tile Where Pad DepthToSpace SpaceToDepth GatherElements GatherND ReduceMax ReduceMin Dropout".split()
+)
+_TENSOR_CORE = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
+_TYPED_ATTRIBUTES = frozenset(("dtype", "output_dtype"))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How floats are computed.
+
+    Attributes
+    ----------
+    weak : str
+        `fp16` or `bf16` where a builder flag, not the graph, asks for it; else empty.
+    tf32 : bool
+        Inputs of convolutions and matrix products in float32 are rounded to 10 mantissa bits.
+    fp32_nodes : frozenset of str
+        Nodes kept in float32 whatever the flag or the graph says.
+    """
+
+    weak: str = ""
+    tf32: bool = False
+    fp32_nodes: frozenset[str] = frozenset()
+
+
+@dataclass
+class Step:
+    """One node, lowered.
+
+    Attributes
+    ----------
+    node : NodeProto
+        The node of the user's graph.
+    working : str
+        The type it works in: `fp32`, `tf32`, `fp16`, `bf16`, `int8`, or that of its output.
+    nodes : list of NodeProto
+        What runs.
+    reads : list of str
+        Carried tensors that are needed, constants included.
+    exact : dict of str to str
+        Output to the tensor that holds it before rounding; absent where nothing is rounded.
+    elems : dict of str to int
+        Output to the element type in which it is stored.
+    sources : dict of str to str
+        Each input of the node, by its own name, to the tensor that it really is: integers behind DequantizeLinear, a
+        rounded graph input, or itself.
+    product : IntegerProduct or None
+        The integer arithmetic of a quantized convolution or matrix product.
+    """
+
+    node: NodeProto
+    working: str
+    nodes: list[NodeProto] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
+    exact: dict[str, str] = field(default_factory=dict)
+    elems: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    product: IntegerProduct | None = None
+
+    @property
+    def rounds_inputs(self) -> bool:
+        """True if float inputs must be rounded to TF32 before the step."""
+        return self.working == "tf32"
+
+
+@dataclass
+class Lowered:
+    """A graph as steps.
+
+    Attributes
+    ----------
+    steps : list of Step
+        In an order in which they can run; dead ones are left out.
+    entry : list of Step
+        Rounding of graph inputs under a weak flag; run before the others.
+    constants : Constants
+        Every constant that a step reads, carried.
+    elems : dict of str to int
+        Element type in which each tensor is stored.
+    """
+
+    steps: list[Step]
+    entry: list[Step]
+    constants: Constants
+    elems: dict[str, int]
+
+
+class _Lowering:
+    def __init__(self, graph: Graph, policy: Policy) -> None:
+        self.graph = graph
+        self.policy = policy
+        self.weak = dtypes.elem_of_short(policy.weak) if policy.weak else 0
+        self.constants = Constants(graph)
+        self.elems = {name: info.elem for name, info in graph.info.items()}
+        self.alias: dict[str, str] = {}
+        self.consumers: dict[str, list[NodeProto]] = defaultdict(list)
+        for node in graph.nodes:
+            for name in node.input:
+                self.consumers[name].append(node)
+
+    def entry(self) -> list[Step]:
+        """Round float32 graph inputs under a weak flag, and constants with them."""
+        if not self.weak:
+            return []
+        for name in self.constants.names():
+            if self.elems.get(name) == dtypes.FLOAT and not self._is_scale(name):
+                self.constants.round(name, self.weak)
+        steps = []
+        for name in self.graph.inputs:
+            if self.elems.get(name) != dtypes.FLOAT:
+                continue
+            rounded = f"{name}@{self.policy.weak}"
+            node = helper.make_node("Cast", [name], [rounded], name=f"{name} reformat", to=self.weak)
+            step = Step(node, self.policy.weak, self._round(name, rounded, self.weak), [name])
+            step.exact[rounded] = name
+            step.sources[name] = name
+            step.elems[rounded] = self.elems[rounded] = self.weak
+            self.alias[name] = rounded
+            steps.append(step)
+        return steps
+
+    def _is_scale(self, name: str) -> bool:
+        users = self.consumers.get(name, [])
+        return bool(users) and all(
+            user.op_type in ("QuantizeLinear", "DequantizeLinear") and name in user.input[:2]
+            for user in users
+        )
+
+    @staticmethod
+    def _round(source: str, target: str, elem: int) -> list[NodeProto]:
+        half = f"{target}@half"
+        return [
+            helper.make_node("Cast", [source], [half], to=elem),
+            helper.make_node("Cast", [half], [target], to=dtypes.FLOAT),
+        ]
+
+    def _is_requantized(self, name: str, depth: int = 0) -> bool:
+        users = self.consumers.get(name, [])
+        if not users or name in self.graph.outputs:
+            return False
+        return all(
+            user.op_type == "QuantizeLinear"
+            or (
+                depth < 2
+                and user.op_type in ("Relu", "Clip")
+                and self._is_requantized(user.output[0], depth + 1)
+            )
+            for user in users
+        )
+
+    def step(self, node: NodeProto) -> Step:
+        """Return the step of one node."""
+        kept = node.name in self.policy.fp32_nodes
+        product = None if kept else find_product(node, self.graph, self.constants)
+        elem = next((self.elems.get(name, 0) for name in node.output if name), 0)
+        if product is not None:
+            working = "int8"
+        elif kept and elem in (*dtypes.HALVES, dtypes.FLOAT):
+            working = "fp32"
+        elif self.weak and elem == dtypes.FLOAT and node.op_type != "DequantizeLinear":
+            working = self.policy.weak
+        elif self.policy.tf32 and elem == dtypes.FLOAT and node.op_type in _TENSOR_CORE:
+            working = "tf32"
+        else:
+            working = dtypes.short_of(elem)
+        step = Step(node, working, product=product)
+        rounded = {name: self._rounding(node, name, kept, product) for name in node.output if name}
+        rename = {name: f"{name}@exact" for name, to in rounded.items() if to}
+        if product is not None:
+            nodes, constants = lower_product(product, rename.get(node.output[0], node.output[0]))
+            for name, array in constants.items():
+                self.constants.add(name, array)
+            step.nodes.extend(nodes)
+            step.sources = {name: name for name in (product.x, product.w, product.bias) if name}
+        else:
+            step.nodes.extend(self._plain(node, rename))
+            aliased = node.op_type != "QuantizeLinear"
+            step.sources = {
+                name: self.alias.get(name, name) if aliased else name for name in node.input if name
+            }
+        for name, to in rounded.items():
+            step.elems[name] = to or self.elems.get(name, 0)
+            if to:
+                step.nodes.extend(self._round(rename[name], name, to))
+                step.exact[name] = rename[name]
+                self.elems[name] = to
+        made = {name for part in step.nodes for name in part.output}
+        step.reads = _unique(name for part in step.nodes for name in part.input if name and name not in made)
+        for part in step.nodes:
+            for attribute in part.attribute:
+                if attribute.type == attribute.GRAPH:
+                    step.reads = _unique([*step.reads, *_outer_names(attribute.g)])
+        return step
+
+    def _rounding(self, node: NodeProto, name: str, kept: bool, product: IntegerProduct | None) -> int:
+        elem = self.elems.get(name, 0)
+        if kept or node.op_type == "QuantizeLinear":
+            return 0
+        if product is not None and self._is_requantized(name):
+            return 0
+        if self.weak and elem == dtypes.FLOAT:
+            if node.op_type == "DequantizeLinear" or (node.op_type in _EXACT and product is None):
+                return 0
+            return self.weak
+        if elem not in dtypes.HALVES:
+            return 0
+        if node.op_type in _EXACT and product is None:
+            return 0
+        return elem
+
+    def _plain(self, node: NodeProto, rename: dict[str, str]) -> list[NodeProto]:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.name = ""
+        if node.op_type != "QuantizeLinear":
+            for position, name in enumerate(node.input):
+                copy.input[position] = self.alias.get(name, name)
+        for position, name in enumerate(node.output):
+            copy.output[position] = rename.get(name, name)
+        if node.op_type == "CastLike":
+            copy.op_type = "Cast"
+            target = self.elems.get(node.input[1], dtypes.FLOAT)
+            del copy.input[1:]
+            copy.attribute.append(helper.make_attribute("to", target))
+        for attribute in copy.attribute:
+            if attribute.type == attribute.TENSOR and attribute.t.data_type in dtypes.HALVES:
+                attribute.t.CopyFrom(Constants.proto(attribute.t.name, dtypes.constant_array(attribute.t)))
+            elif attribute.type == attribute.INT and attribute.i in dtypes.HALVES:
+                if attribute.name in _TYPED_ATTRIBUTES or (attribute.name == "to" and copy.op_type == "Cast"):
+                    attribute.i = dtypes.FLOAT
+            elif attribute.type == attribute.GRAPH and _holds_halves(attribute.g):
+                return self._native(node, copy)
+        return [copy]
+
+    def _native(self, node: NodeProto, copy: NodeProto) -> list[NodeProto]:
+        """Keep a node with a 16-bit subgraph as it is, between Casts; its inside rounds by itself."""
+        parts = []
+        native = NodeProto()
+        native.CopyFrom(node)
+        native.name = ""
+        for position, name in enumerate(copy.input):
+            if self.elems.get(name, 0) in dtypes.HALVES:
+                native.input[position] = f"{name}@to_{node.name}"
+                parts.append(helper.make_node("Cast", [name], [native.input[position]], to=self.elems[name]))
+        after = []
+        for position, name in enumerate(copy.output):
+            if self.elems.get(node.output[position], 0) in dtypes.HALVES:
+                native.output[position] = f"{name}@native"
+                after.append(helper.make_node("Cast", [native.output[position]], [name], to=dtypes.FLOAT))
+            else:
+                native.output[position] = name
+        return [*parts, native, *after]
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _outer_names(graph: object) -> list[str]:
+    own = {name for node in graph.node for name in node.output}  # type: ignore[attr-defined]
+    own |= {value.name for value in graph.input}  # type: ignore[attr-defined]
+    own |= {tensor.name for tensor in graph.initializer}  # type: ignore[attr-defined]
+    used = [name for node in graph.node for name in node.input if name]  # type: ignore[attr-defined]
+    used += [value.name for value in graph.output]  # type: ignore[attr-defined]
+    for node in graph.node:  # type: ignore[attr-defined]
+        for attribute in node.attribute:
+            if attribute.type == attribute.GRAPH:
+                used += _outer_names(attribute.g)
+    return [name for name in used if name not in own]
+
+
+def _holds_halves(graph: object) -> bool:
+    if any(tensor.data_type in dtypes.HALVES for tensor in graph.initializer):  # type: ignore[attr-defined]
+        return True
+    for node in graph.node:  # type: ignore[attr-defined]
+        for attribute in node.attribute:
+            if attribute.type == attribute.TENSOR and attribute.t.data_type in dtypes.HALVES:
+                return True
+            if attribute.type == attribute.INT and attribute.name == "to" and attribute.i in dtypes.HALVES:
+                return True
+            if attribute.type == attribute.GRAPH and _holds_halves(attribute.g):
+                return True
+    return False
+
+
+def lower(graph: Graph, policy: Policy, outputs: list[str]) -> Lowered:
+    """Return the steps that compute `outputs`.
+
+    Parameters
+    ----------
+    graph : Graph
+        The typed graph.
+    policy : Policy
+        Builder flags, as far as they change arithmetic.
+    outputs : list of str
+        Tensors that must be computed; steps that none of them needs are left out.
+    """
+    lowering = _Lowering(graph, policy)
+    entry = lowering.entry()
+    steps = [lowering.step(node) for node in graph.nodes]
+    needed = set(outputs)
+    kept = []
+    for step in reversed(steps):
+        if needed.intersection(step.node.output):
+            kept.append(step)
+            needed.update(step.reads)
+    kept.reverse()
+    entry = [step for step in entry if needed.intersection(step.node.output)]
+    return Lowered(kept, entry, lowering.constants, lowering.elems)
+
+
+def has_quantization(graph: Graph) -> bool:
+    """Return whether the graph has QuantizeLinear or DequantizeLinear nodes."""
+    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.model.graph.node)
+
+
+def is_tensor_core(op_type: str) -> bool:
+    """Return whether TF32 and INT8 arithmetic apply to an operator: convolutions and matrix products."""
+    return op_type in _TENSOR_CORE
+
+
+__all__ = ["Lowered", "Policy", "Step", "TensorProto", "has_quantization", "is_tensor_core", "lower"]

@@ -1,0 +1,202 @@
+"""Runs a lowered graph with ONNX Runtime: all of it in one session, or step by step, with the same bits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
+
+from pytest_trt.emulator import dtypes
+from pytest_trt.emulator.graph import Graph
+from pytest_trt.emulator.lowering import Lowered, Policy, Step, lower
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Observer(Protocol):
+    """Sees each step of a run and may change what it gave."""
+
+    def __call__(self, step: Step, inputs: Arrays, outputs: Arrays, exact: Arrays) -> None:
+        """Take one step: what it read, what it gave (carried; may be changed), and that before rounding."""
+
+
+def session_options() -> ort.SessionOptions:
+    """Return the options of every session: one thread, nothing rewritten, so that runs repeat bit for bit."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    return options
+
+
+def cpu_session(model: ModelProto) -> ort.InferenceSession:
+    """Return a session on the CPU."""
+    return ort.InferenceSession(
+        model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+    )
+
+
+class Program:
+    """An engine's arithmetic.
+
+    Parameters
+    ----------
+    graph : Graph
+        The typed graph.
+    policy : Policy
+        How floats are computed.
+    outputs : sequence of str
+        Tensors to compute.
+    session : callable, optional
+        Makes a session from a model; on the CPU by default.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        policy: Policy,
+        outputs: Sequence[str],
+        session: Callable[[ModelProto], ort.InferenceSession] = cpu_session,
+    ) -> None:
+        self._graph = graph
+        self._outputs = list(outputs)
+        self._make = session
+        self._lock = threading.Lock()
+        self.lowered: Lowered = lower(graph, policy, self._outputs)
+        self._whole: ort.InferenceSession | None = None
+        self._single: dict[tuple[Any, ...], ort.InferenceSession] = {}
+        self.must_step = any(step.rounds_inputs for step in self.lowered.steps)
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps in order, rounding of inputs first."""
+        return [*self.lowered.entry, *self.lowered.steps]
+
+    def elem(self, name: str) -> int:
+        """Return the ONNX element type in which a tensor is stored; 0 if unknown."""
+        return self.lowered.elems.get(name, 0)
+
+    def _model(self, graph: GraphProto) -> ModelProto:
+        source = self._graph.model
+        model = ModelProto()
+        model.graph.CopyFrom(graph)
+        model.ir_version = source.ir_version
+        model.opset_import.extend(source.opset_import)
+        return model
+
+    def whole_model(self) -> ModelProto:
+        """Return the lowered graph as one ONNX model; its inputs and outputs are carried tensors."""
+        nodes = [node for step in self.steps for node in step.nodes]
+        reads = list(dict.fromkeys(name for step in self.steps for name in step.reads))
+        constants = self.lowered.constants.protos(list(dict.fromkeys([*reads, *self._outputs])))
+        inputs = []
+        for name in self._graph.inputs:
+            info = self._graph.tensor(name)
+            shape = None if info.dims is None else list(info.dims)
+            inputs.append(helper.make_tensor_value_info(name, dtypes.carried_elem(info.elem), shape))
+        graph = helper.make_graph(
+            nodes, "emulated", inputs, [_untyped(name) for name in self._outputs], initializer=constants
+        )
+        return self._model(graph)
+
+    def whole_session(self) -> ort.InferenceSession:
+        """Return the session of the whole graph; it is made once and may be run by several threads."""
+        with self._lock:
+            if self._whole is None:
+                self._whole = self._make(self.whole_model())
+            return self._whole
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Return the outputs for these inputs, all carried, in one session; step by step where that must be."""
+        if self.must_step:
+            return self.run_steps(feeds)
+        session = self.whole_session()
+        names = {value.name for value in session.get_inputs()}
+        values = session.run(self._outputs, {name: feeds[name] for name in names})
+        return dict(zip(self._outputs, values, strict=True))
+
+    def run_steps(self, feeds: Mapping[str, NDArray[Any]], observe: Observer | None = None) -> Arrays:
+        """Return the outputs for these inputs, all carried, one session a step.
+
+        Parameters
+        ----------
+        feeds : mapping of str to ndarray
+            Graph inputs.
+        observe : Observer, optional
+            Called after each step; what it leaves in `outputs` is what later steps read.
+        """
+        known: Arrays = dict(feeds)
+        last: dict[str, int] = {}
+        for position, step in enumerate(self.steps):
+            for name in step.reads:
+                last[name] = position
+        for position, step in enumerate(self.steps):
+            inputs = {name: self._value(name, known) for name in step.reads}
+            outputs, exact = self._run_step(step, inputs)
+            if observe is not None:
+                observe(step, inputs, outputs, exact)
+            known.update(outputs)
+            for name in step.reads:
+                if last[name] == position and name not in self._outputs:
+                    known.pop(name, None)
+        return {name: self._value(name, known) for name in self._outputs}
+
+    def _value(self, name: str, known: Arrays) -> NDArray[Any]:
+        return known[name] if name in known else self.lowered.constants.array(name)
+
+    def _run_step(self, step: Step, inputs: Arrays) -> tuple[Arrays, Arrays]:
+        if step.rounds_inputs:
+            operands = step.node.input[:2]
+            inputs = {
+                name: dtypes.round_tf32(value) if name in operands and value.dtype == np.float32 else value
+                for name, value in inputs.items()
+            }
+        kinds = tuple((name, value.dtype.str, value.ndim) for name, value in inputs.items())
+        key = (step.node.output[0], step.node.name, kinds)
+        session = self._single.get(key)
+        if session is None:
+            session = self._make(self._step_model(step, inputs))
+            self._single[key] = session
+        constants = {value.name for value in session.get_inputs()}
+        names = [value.name for value in session.get_outputs()]
+        feeds = {name: np.ascontiguousarray(inputs[name]).reshape(inputs[name].shape) for name in constants}
+        found = dict(zip(names, session.run(names, feeds), strict=True))
+        outputs = {name: found[name] for name in step.node.output if name}
+        return outputs, {name: found[source] for name, source in step.exact.items() if source in found}
+
+    def _step_model(self, step: Step, inputs: Arrays) -> ModelProto:
+        fixed = [] if step.rounds_inputs else [name for name in inputs if name in self.lowered.constants]
+        values = [
+            helper.make_tensor_value_info(
+                name, helper.np_dtype_to_tensor_dtype(array.dtype), [None] * array.ndim
+            )
+            for name, array in inputs.items()
+            if name not in fixed
+        ]
+        made = {name for node in step.nodes for name in node.output}
+        wanted = [name for name in step.node.output if name]
+        wanted += [source for source in step.exact.values() if source in made]
+        graph = helper.make_graph(
+            step.nodes,
+            "step",
+            values,
+            [_untyped(name) for name in wanted],
+            initializer=self.lowered.constants.protos(fixed),
+        )
+        return self._model(graph)
+
+
+def _untyped(name: str) -> ValueInfoProto:
+    value = ValueInfoProto()
+    value.name = name
+    return value
+
+
+__all__ = ["Arrays", "Observer", "Program", "TensorProto", "cpu_session", "session_options"]

@@ -1,0 +1,93 @@
+"""Where errors and log lines go: to the error recorder if one is attached, else to the logger."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_trt.emulator.host import Host
+
+
+def shielded(call: Callable[..., Any], *args: Any, default: Any = None) -> Any:
+    """Return `call(*args)`; an exception is printed on stderr and dropped, as the bindings do.
+
+    Parameters
+    ----------
+    call : callable
+        A method of an object that the user made.
+    default : object
+        What stands for the result when the call raised.
+    """
+    try:
+        return call(*args)
+    except Exception:
+        print(f"[ERROR] Exception caught in {getattr(call, '__name__', call)}:", file=sys.stderr)
+        traceback.print_exc()
+        return default
+
+
+class Reporter:
+    """Reports for one object of the played TensorRT, and for those made from it later.
+
+    Parameters
+    ----------
+    host : Host
+        The module.
+    logger : ILogger
+        The logger of the builder, runtime or refitter that the object came from.
+    recorder : IErrorRecorder or None
+        Attached recorder: errors go to it and not to the logger.
+    """
+
+    def __init__(self, host: Host, logger: Any, recorder: Any = None) -> None:
+        self._host = host
+        self.logger = logger
+        self.recorder = recorder
+
+    def child(self) -> Reporter:
+        """Return the reporter of a new object: it inherits what is attached now."""
+        return Reporter(self._host, self.logger, self.recorder)
+
+    def log(self, severity: str, text: str) -> None:
+        """Give a line to the logger."""
+        shielded(self.logger.log, self._host.enum("ILogger.Severity")._table[severity], text)
+
+    def error(self, code: str, where: str, text: str, severity: str = "ERROR") -> None:
+        """Report an error.
+
+        Parameters
+        ----------
+        code : str
+            Member name of `ErrorCodeTRT`.
+        where : str
+            The C++ function that a real message would name.
+        text : str
+            What is wrong.
+        severity : str
+            For the logger.
+        """
+        value = self._host.enum("ErrorCodeTRT")._table[code]
+        kind = (
+            "API Usage Error" if code in ("INVALID_ARGUMENT", "INVALID_CONFIG", "INVALID_STATE") else "Error"
+        )
+        if self.recorder is not None:
+            shielded(self.recorder.report_error, value, f"{where}: {text}")
+            return
+        self.log(severity, f"{where}: Error Code {int(value)}: {kind} ({text})")
+
+    def attach(self, recorder: Any) -> None:
+        """Attach a recorder or, with None, detach; the C++ side asks a new one for `get_num_errors`."""
+        self.recorder = recorder
+        if recorder is None:
+            return
+        count = getattr(recorder, "get_num_errors", None)
+        if count is None:
+            print(
+                '[ERROR] Tried to call pure virtual function "IErrorRecorder::get_num_errors"',
+                file=sys.stderr,
+            )
+        else:
+            shielded(count, default=0)

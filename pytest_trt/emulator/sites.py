@@ -1,0 +1,169 @@
+"""Points at which a fault may change what the emulator does.
+
+A fault is a callable `fault(site)`. It changes arrays of the site in place, puts others in their place, or sets an
+attribute. What it returns counts at two kinds: False at `execute` is a failed enqueue, a number at `time` is the time
+that is reported. At `build`, `load` and `refit`, a fault that sets `site.plan` (at `refit`, `site.weights`) to None makes
+the call fail as it fails in TensorRT: with None or False and a logged error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_trt.emulator import dtypes
+from pytest_trt.emulator.attributes import filled
+from pytest_trt.emulator.constants import Constants
+from pytest_trt.emulator.lowering import Step
+from pytest_trt.errors import UsageError
+
+Fault = Callable[[Any], Any]
+
+
+class Site:
+    """One point; `kind` says which fields it has.
+
+    Attributes
+    ----------
+    kind : str
+        `node`, `execute`, `build`, `load`, `refit`, `calibrate` or `time`.
+    precision : str
+        The type that works here: of the node, else of the engine.
+    gpu : str
+        The GPU class that is emulated.
+    rng : numpy.random.Generator
+        Repeatable from the seed of the emulator.
+
+    Notes
+    -----
+    At `node`, `inputs` holds arrays in storage type, constants included: a quantized convolution has its int8 activations
+    and weights under the names of the integer tensors. `outputs` are in storage type; bfloat16 values travel as float32
+    arrays. A quantized convolution stores float32 `s_x * s_w * acc + b`; the QuantizeLinear behind it is a node of its
+    own, with the quotient before rounding in `exact`.
+    """
+
+    def __init__(self, kind: str, precision: str, gpu: str, rng: np.random.Generator, **fields: Any) -> None:
+        self.kind = kind
+        self.precision = precision
+        self.gpu = gpu
+        self.rng = rng
+        self.__dict__.update(fields)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a site of kind {self.__dict__.get('kind')!r} has no field {name!r}")
+
+    def __repr__(self) -> str:
+        return (
+            f"<Site {', '.join(f'{k}={v!r}' for k, v in self.__dict__.items() if isinstance(v, (str, int)))}>"
+        )
+
+
+class Faults:
+    """The faults of one emulated TensorRT.
+
+    Parameters
+    ----------
+    faults : sequence of callable
+        Called in order at each site.
+    gpu : str
+        The GPU class.
+    seed : int
+        Of the random numbers that the sites offer.
+    """
+
+    def __init__(self, faults: Sequence[Fault], gpu: str, seed: int) -> None:
+        self._faults = tuple(faults)
+        self._gpu = gpu
+        self._seed = seed
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    def visit(self, kind: str, precision: str, **fields: Any) -> tuple[Site, list[Any]]:
+        """Return the site after every fault has seen it, and what each returned."""
+        with self._lock:
+            self._count += 1
+            rng = np.random.default_rng([self._seed, self._count])
+        site = Site(kind, precision, self._gpu, rng, **fields)
+        return site, [fault(site) for fault in self._faults]
+
+
+def _shown(array: NDArray[Any], elem: int) -> NDArray[Any]:
+    if elem == dtypes.FLOAT16 and array.dtype == np.float32:
+        return dtypes.to_stored(array, elem)
+    return np.array(array)
+
+
+def node_fields(
+    step: Step, inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]], exact: dict[str, NDArray[Any]],
+    constants: Constants, elems: dict[str, int],
+) -> dict[str, Any]:  # fmt: skip
+    """Return the fields of a `node` site for one step of a run."""
+    node = step.node
+    shown: dict[str, NDArray[Any]] = {}
+    for name, source in step.sources.items():
+        array = inputs.get(source)
+        if array is None:
+            array = constants.folded(source)
+        if array is not None:
+            elem = elems.get(source, 0)
+            shown[name] = _shown(array, elem)
+    arrays = list(shown.values())
+    names = list(shown)
+    scales: dict[str, NDArray[Any]] = {}
+    if step.product is not None:
+        scales = {step.product.x: step.product.x_scale, step.product.w: step.product.w_scale}
+    elif node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(names) > 1:
+        scales = {node.output[0]: shown[names[1]]}
+    before = {name: exact[name] if name in exact else np.array(array) for name, array in outputs.items()}
+    if node.op_type == "QuantizeLinear" and len(arrays) > 1:
+        before = {node.output[0]: _quotient(node, arrays[0], arrays[1])}
+    return {
+        "op_type": node.op_type,
+        "node_name": node.name,
+        "attributes": filled(
+            node, arrays[0].shape if arrays else (), arrays[1].shape if len(arrays) > 1 else None
+        ),
+        "inputs": shown,
+        "outputs": {name: _shown(array, step.elems.get(name, 0)) for name, array in outputs.items()},
+        "exact": before,
+        "scales": scales,
+    }
+
+
+def _quotient(node: Any, values: NDArray[Any], scale: NDArray[Any]) -> NDArray[np.float32]:
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+    if scale.size > 1:
+        shape = [1] * values.ndim
+        shape[axis] = -1
+        scale = scale.reshape(shape)
+    quotient: NDArray[np.float32] = values.astype(np.float32) / scale.astype(np.float32)
+    return quotient
+
+
+def absorb(site: Site, step: Step, outputs: dict[str, NDArray[Any]]) -> None:
+    """Take what the faults left in `site.outputs` over into the carried outputs of the run.
+
+    Raises
+    ------
+    UsageError
+        A fault gave an output another shape or dropped one.
+    """
+    for name, array in outputs.items():
+        given = site.outputs.get(name)
+        if given is None or np.shape(given) != array.shape:
+            raise UsageError(
+                f"a fault left output {name!r} of node {step.node.name!r} with shape {np.shape(given)}",
+                why=f"the node gives shape {array.shape}",
+                mend="change values in place, or put an array of the same shape in",
+            )
+        stored = np.asarray(given)
+        if step.elems.get(name) == dtypes.FLOAT16 and array.dtype == np.float32:
+            stored = stored.astype(np.float16)
+        outputs[name] = stored.astype(array.dtype)

@@ -1,0 +1,106 @@
+"""Streams of the emulated device on the CPU: queues whose work is done when somebody waits for it.
+
+Nothing that was enqueued has happened before `synchronize` of that stream is called: a caller that forgets to wait, or
+waits for another stream, finds the old bytes in its buffers, every time and not once in a thousand runs. The waiting
+thread does the work itself, so two threads that wait for two streams run at the same time (ONNX Runtime releases the
+interpreter lock), there is no worker thread to be left behind, and Ctrl-C ends the wait.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from pytest_trt.errors import ExecutionError, UsageError
+
+Work = Callable[[], None]
+
+
+class _Stream:
+    def __init__(self) -> None:
+        self.queue: deque[Work] = deque()
+        self.lock = threading.RLock()
+
+
+class Streams:
+    """The streams of one emulated device; handle 0 is the default stream, which always exists."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._streams: dict[int, _Stream] = {0: _Stream()}
+        self._lock = threading.Lock()
+
+    def create_stream(self) -> int:
+        """Return the handle of a new stream, a positive integer that is never used again."""
+        with self._lock:
+            handle = 0x5000 + 16 * next(self._numbers)
+            self._streams[handle] = _Stream()
+        return handle
+
+    def _find(self, handle: int) -> _Stream:
+        found = self._streams.get(handle)
+        if found is None:
+            raise UsageError(
+                f"{handle!r} is not a stream of the emulated device",
+                why="it was never created, or is destroyed",
+                mend="create streams with create_stream() and destroy each once, after its last use",
+            )
+        return found
+
+    def is_known(self, handle: int) -> bool:
+        """Return whether the handle is a live stream."""
+        return handle in self._streams
+
+    def submit(self, handle: int, work: Work) -> None:
+        """Enqueue work; it is done, in order, when the stream is synchronised.
+
+        Parameters
+        ----------
+        handle : int
+            From `create_stream`, or 0.
+        work : callable
+            Takes and returns nothing. What it raises comes out of `synchronize`.
+        """
+        self._find(handle).queue.append(work)
+
+    def synchronize(self, handle: int) -> None:
+        """Do all that was enqueued, in this thread, and return when it is done.
+
+        Raises
+        ------
+        ExecutionError
+            Work of the stream failed; what came after it is dropped, and the stream can be used again.
+        UsageError
+            There is no such stream.
+        """
+        stream = self._find(handle)
+        with stream.lock:
+            while stream.queue:
+                work = stream.queue.popleft()
+                try:
+                    work()
+                except Exception as error:
+                    stream.queue.clear()
+                    raise ExecutionError(
+                        f"work on stream {handle:#x} failed: {error}", why=f"{type(error).__name__}"
+                    ) from error
+
+    def is_idle(self, handle: int) -> bool:
+        """Return whether nothing is waiting to be done."""
+        return not self._find(handle).queue
+
+    def destroy(self, handle: int) -> None:
+        """Destroy a stream; work that nobody waited for is dropped.
+
+        Raises
+        ------
+        UsageError
+            There is no such stream, or it is the default one.
+        """
+        self._find(handle)
+        if handle == 0:
+            raise UsageError("the default stream cannot be destroyed")
+        with self._lock:
+            self._streams.pop(handle).queue.clear()
