@@ -11,6 +11,7 @@ from pytest_trt.strategies.conv import (
     conv_cases,
     conv_transpose_cases,
 )
+from pytest_trt.strategies.corners import corners, with_corners
 from pytest_trt.strategies.elementwise import ElementwiseCase, elementwise_cases
 from pytest_trt.strategies.gemm import GemmCase, MatMulCase, gemm_cases
 from pytest_trt.strategies.motifs import MotifCase, motif_cases
@@ -29,8 +30,10 @@ __all__ = [
     "batch_cases",
     "conv_cases",
     "conv_transpose_cases",
+    "corners",
     "elementwise_cases",
     "gemm_cases",
     "motif_cases",
     "pool_cases",
+    "with_corners",
 ]
