@@ -268,6 +268,12 @@ class _Build:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_bytes)
         if request.detailed:
             config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        if self.rt.features.profile_sharing:
+            sharing = trt.PreviewFeature.PROFILE_SHARING_0806
+            if not config.get_preview_feature(
+                sharing
+            ):  # 8.6: a second context would need a profile of its own
+                config.set_preview_feature(sharing, True)
         if self.rt.features.rtx:
             self._target(config)
         asked = (request.flags | request.clear | {"TF32"}) & known

@@ -40,6 +40,9 @@ class Features:
         Implicit INT8, per-layer precision, tensor ranges.
     progress_monitor, debug_tensors, unfused_debug_tensors : bool
         Build progress, and debug listeners.
+    profile_sharing : bool
+        Contexts that share one optimization profile are a preview feature (8.6) or a fixed one (10.x); later it is
+        no feature any more.
     runtime_config, device_memory_v2, engine_validity : bool
         `ICudaEngine.create_runtime_config`, `device_memory_size_v2`, `Runtime.get_engine_validity`.
     builder_flags, compute_capabilities : tuple of str
@@ -58,6 +61,7 @@ class Features:
     progress_monitor: bool
     debug_tensors: bool
     unfused_debug_tensors: bool
+    profile_sharing: bool
     runtime_config: bool
     device_memory_v2: bool
     engine_validity: bool
@@ -91,6 +95,7 @@ class Features:
             progress_monitor=probe(trt, "IProgressMonitor"),
             debug_tensors=probe(trt.INetworkDefinition, "mark_debug"),
             unfused_debug_tensors=probe(trt.INetworkDefinition, "mark_unfused_tensors_as_debug_tensors"),
+            profile_sharing="PROFILE_SHARING_0806" in members(trt.PreviewFeature),
             runtime_config=probe(trt.ICudaEngine, "create_runtime_config"),
             device_memory_v2=probe(trt.ICudaEngine, "device_memory_size_v2"),
             engine_validity=probe(trt.Runtime, "get_engine_validity"),

@@ -115,7 +115,8 @@ class Session:
             context = self.engine.create_execution_context()
             if context is None:
                 raise _failed(self.rt, "the engine made no execution context", lines)
-            if self.profile_index != 0:
+            # The first context of an engine has profile 0 by itself; a later one has none (-1) up to 8.6.
+            if int(context.active_optimization_profile) != self.profile_index:
                 self._check(
                     context.set_optimization_profile_async(self.profile_index, self.stream.handle),
                     f"the context did not take optimization profile {self.profile_index}",

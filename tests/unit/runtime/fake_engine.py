@@ -30,6 +30,7 @@ class Context:
         self.addresses: dict[str, int] = {}
         self.allocator: Any = None
         self.profiles: list[int] = []
+        self.active_optimization_profile = 0
 
     def _answer(self, call: str) -> bool:
         if self.engine.wrong == call:

@@ -39,6 +39,8 @@ class FakeTrt:
         self.BuilderFlag = enum.IntEnum("BuilderFlag", {"FP16": 0, "TF32": 6})
         self.NetworkDefinitionCreationFlag = enum.IntEnum("Flag", {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1})
         self.ProfilingVerbosity = enum.IntEnum("Verbosity", {"DETAILED": 2})
+        self.PreviewFeature = enum.IntEnum("PreviewFeature", {"PROFILE_SHARING_0806": 2})
+        self.previews: dict[Any, bool] = {}
         self.MemoryPoolType = enum.IntEnum("Pool", {"WORKSPACE": 0})
         for name in ("IBuilderConfig", "ILayer", "ITensor", "INetworkDefinition", "ICudaEngine"):
             setattr(self, name, type(name, (), {}))
@@ -62,6 +64,8 @@ class FakeTrt:
             set_flag=lambda flag: self.flags.__setitem__(flag, self.fail != "set_flag"),
             clear_flag=lambda flag: self.flags.__setitem__(flag, False),
             get_flag=lambda flag: self.flags.get(flag, False),
+            get_preview_feature=lambda feature: self.previews.get(feature, False),
+            set_preview_feature=self.previews.__setitem__,
             set_memory_pool_limit=self.pools.__setitem__,
             add_optimization_profile=lambda profile: -1 if self.fail == "add_optimization_profile" else 0,
         )

@@ -26,6 +26,7 @@ def test_a_build_that_nothing_refuses_gives_the_bytes() -> None:
     assert trt.taken == [("x", (1, 3), (2, 3), (4, 3))]
     assert trt.pools == {trt.MemoryPoolType.WORKSPACE: 1 << 20}
     assert trt.network_mask == 0b11
+    assert trt.previews == {trt.PreviewFeature.PROFILE_SHARING_0806: True}
 
 
 @pytest.mark.parametrize(
