@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -130,8 +131,11 @@ def _build(rt: Runtime, request: BuildRequest) -> Plan:
         try:
             with nullcontext() if rt.emulated else process_capture().block(held), rt.active():
                 data, flags = _Build(rt, request, lines).run()
-        except UnsupportedError as error:
-            if not held.text:
+        except BaseException as error:
+            # The traceback holds the builder in a cycle. Were the garbage collector to free it while TensorRT logs, under
+            # a lock that a builder's destructor takes as well, this process would hang (seen with TensorRT-RTX 1.7.1).
+            traceback.clear_frames(error.__traceback__)
+            if not isinstance(error, UnsupportedError) or not held.text:
                 raise
             # What a compiler printed is at times all that there is to know.
             raise UnsupportedError(

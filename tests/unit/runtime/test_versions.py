@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import gc
+import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -126,11 +128,41 @@ def test_plans_that_do_not_load(rt: Runtime) -> None:
         assert caught.value.why
 
 
-def test_two_sessions_share_an_engine(rt: Runtime) -> None:
+def test_sessions_in_threads_share_an_engine(rt: Runtime) -> None:
     engine = load_engine(rt, build_plan(rt, request_for(rt)))
-    with Session(rt, engine) as first, Session(rt, engine) as second:
-        np.testing.assert_array_equal(first.run({"x": X})["y"], second.run({"x": X})["y"])
-    assert dataclasses.is_dataclass(rt)
+    outputs: dict[int, list[np.ndarray]] = {}  # type: ignore[type-arg]
+
+    def work(number: int) -> None:
+        with Session(rt, engine) as session:
+            outputs[number] = [session.run({"x": X + number})["y"] for _ in range(5)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(3):
+        for got in outputs[number]:
+            np.testing.assert_array_equal(got, want(X + number))
+
+
+def test_an_output_whose_size_is_found_at_run_time(rt: Runtime) -> None:
+    if not hasattr(rt.trt.DataType, "INT64"):
+        pytest.skip("NonZero gives INT64, which this TensorRT does not have")
+    with Session(rt, build_plan(rt, request_for(rt, model=models.nonzero(), profile=None))) as session:
+        for values in ([0, 5, 0, 7], [1, 2, 3, 4], [0, 0, 0, 0]):
+            got = session.run({"x": np.array(values, np.float32)})["y"]
+            np.testing.assert_array_equal(got, np.nonzero(values))
+
+
+def test_closing_a_session_frees_context_and_engine(rt: Runtime) -> None:
+    plan = build_plan(rt, request_for(rt))
+    session = Session(rt, plan)
+    session.run({"x": X})
+    context, engine = weakref.ref(session.context), weakref.ref(session.engine)
+    session.close()
+    gc.collect()
+    assert context() is None and engine() is None
 
 
 def test_a_plan_of_another_version_or_gpu_is_refused() -> None:
