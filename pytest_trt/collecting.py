@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +13,9 @@ from pytest_trt import fixtures, markers
 from pytest_trt.errors import SettingsError
 from pytest_trt.session import Session, function_id, precision_of, session_of
 from pytest_trt.xdist import is_worker
+
+if TYPE_CHECKING:
+    from pytest_trt.marks import Marks
 
 MULTIPLIED = frozenset({"trt_precision", "trt_build", "trt_session", "trt_check", "trt_golden"})
 OURS = frozenset(name for name in vars(fixtures) if name.startswith("trt_")) | MULTIPLIED
@@ -24,15 +28,18 @@ def multiply(metafunc: pytest.Metafunc, session: Session) -> None:
     case, which `deselect` takes out and counts. A test that parametrizes
     `trt_precision` itself keeps its values.
     """
-    if is_worker(metafunc.config) and not session.is_off:
+    if is_worker(metafunc.config) and not session.is_off and markers.has_any(metafunc.definition):
         _refuse_in_worker(metafunc.definition)
     if not MULTIPLIED.intersection(metafunc.fixturenames) or _is_parametrized(metafunc.definition):
         return
     asked = session.settings.precisions
-    try:
-        named = markers.parse(metafunc.definition).precisions
-    except SettingsError:
-        named = None  # told by `deselect`, where a usage error ends the session and not one file
+    named = None
+    if markers.has_any(metafunc.definition):
+        from pytest_trt.marks import parse
+
+        # A wrong marker is told by `deselect`, where a usage error ends the session and not one file.
+        with contextlib.suppress(SettingsError):
+            named = parse(metafunc.definition).precisions
     cases = [name for name in asked if named is None or name in named]
     if not cases:
         cases = ["+".join(named or ()) or "none"]
@@ -43,8 +50,10 @@ def multiply(metafunc: pytest.Metafunc, session: Session) -> None:
 
 def _refuse_in_worker(definition: pytest.Item) -> None:
     """Refuse wrong markers in a way that xdist brings to the controller: it loses a usage error."""
+    from pytest_trt.marks import parse
+
     try:
-        markers.parse(definition)
+        parse(definition)
     except SettingsError as error:
         raise pytest.Collector.CollectError(f"{definition.nodeid}: {error}") from None
 
@@ -68,11 +77,11 @@ def deselect(session: Session, items: list[pytest.Item]) -> None:
         Markers that cannot be read; all of them are told.
     """
     session.not_run.uses = sum(1 for item in items if uses_us(item))
-    marks = [markers.Marks()] * len(items) if session.is_off else _read_markers(items)
+    marks = {} if session.is_off else _read_markers(items)
     kept: list[pytest.Item] = []
     out: list[pytest.Item] = []
-    for item, one in zip(items, marks, strict=True):
-        (kept if _applies(session, item, one) else out).append(item)
+    for item in items:
+        (kept if _applies(session, item, marks.get(item)) else out).append(item)
     if out:
         session.config.hook.pytest_deselected(items=out)
         items[:] = kept
@@ -83,12 +92,17 @@ def uses_us(item: pytest.Item) -> bool:
     return not OURS.isdisjoint(getattr(item, "fixturenames", ()))
 
 
-def _read_markers(items: Iterable[pytest.Item]) -> list[markers.Marks]:
-    read: list[markers.Marks] = []
+def _read_markers(items: Iterable[pytest.Item]) -> dict[pytest.Item, Marks]:
+    marked = [item for item in items if markers.has_any(item)]
+    if not marked:
+        return {}
+    from pytest_trt.marks import parse
+
+    read: dict[pytest.Item, Marks] = {}
     wrong: dict[str, None] = {}  # a multiplied test is told once
-    for item in items:
+    for item in marked:
         try:
-            read.append(markers.parse(item))
+            read[item] = parse(item)
         except SettingsError as error:
             wrong[f"{function_id(item)}: {error}"] = None
     if wrong:
@@ -96,7 +110,16 @@ def _read_markers(items: Iterable[pytest.Item]) -> list[markers.Marks]:
     return read
 
 
-def _applies(session: Session, item: pytest.Item, marks: markers.Marks) -> bool:
+def read_marks(item: pytest.Item) -> Marks | None:
+    """Return what the markers of a collected test say, None where none of ours is there or all are ignored."""
+    if session_of(item.config).is_off or not markers.has_any(item):
+        return None
+    from pytest_trt.marks import parse
+
+    return parse(item)
+
+
+def _applies(session: Session, item: pytest.Item, marks: Marks | None) -> bool:
     precision = precision_of(item)
     if precision is not None and precision not in session.settings.precisions:
         session.not_run.deselected += 1
@@ -106,7 +129,7 @@ def _applies(session: Session, item: pytest.Item, marks: markers.Marks) -> bool:
         return True  # nothing executes, so no GPU is looked for
     if precision is not None and precision not in session.gpu.precisions:
         reason = f"{precision} has no tensor-core or native path"
-    elif marks.gpu and not all(mark.admits(session.gpu) for mark in marks.gpu):
+    elif marks is not None and not all(mark.admits(session.gpu) for mark in marks.gpu):
         reason = "marker gpu names others"
     if reason is None:
         return True

@@ -14,7 +14,7 @@ from pytest_trt.session import Session, function_id, session_of
 
 if TYPE_CHECKING:
     from pytest_trt.hardware import GpuClass
-    from pytest_trt.markers import ModelMark
+    from pytest_trt.marks import ModelMark
     from pytest_trt.runtime.load import Runtime
     from pytest_trt.runtime.memory import Stream
 
@@ -183,7 +183,7 @@ def record_verdict(session: Session, precision: str, verdict: Verdict | None) ->
     running = session.running
     if running.tally is None:
         running.tally = Tally(function_id(running.item))
-    running.tally.add(precision, verdict, running.marks.tolerance)
+    running.tally.add(precision, verdict, None if running.marks is None else running.marks.tolerance)
 
 
 @pytest.fixture(scope="session")
@@ -215,7 +215,8 @@ def trt_engine(request: pytest.FixtureRequest, trt_precision: str, trt_runtime: 
     """The raw ICudaEngine of the test's `trt_model`, at the precision of this case."""
     __tracebackhide__ = True
     session = session_of(request.config)
-    mark = session.running.marks.model if session.running is not None else None
+    marks = None if session.running is None else session.running.marks
+    mark = None if marks is None else marks.model
     if mark is None:
         fixture = "engine" if "engine" in request.fixturenames else "context"
         raise pytest.UsageError(f"fixture {fixture!r} of {request.node.nodeid} needs a model: add {EXAMPLE}")

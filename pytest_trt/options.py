@@ -6,9 +6,8 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_trt.errors import SettingsError
 from pytest_trt.records import (
@@ -29,8 +28,7 @@ LOG_LEVELS = ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
 SEED_KEY = "trt_seed"
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where the value of an option stands: words for a message, and where relative paths start."""
 
     where: str
@@ -40,8 +38,7 @@ class Source:
 Parse = Callable[[list[str], Source], Any]
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One option: its flag, its ini key (upper case: its environment variable), its field of `Settings`.
 
     `parse` takes the words that were given and raises `SettingsError`. A `many` option is a comma list and
@@ -386,8 +383,7 @@ def is_given(early_config: pytest.Config, environ: Mapping[str, str] = os.enviro
     return any(_given(early_config, option, environ, words) is not None for option in OPTIONS)
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(NamedTuple):
     """Settings, and whether this very run asked for some: by command line or environment, not by ini file."""
 
     settings: Settings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt import hookspecs, markers, options
-from pytest_trt.collecting import deselect, multiply
+from pytest_trt.collecting import deselect, multiply, read_marks
 from pytest_trt.errors import SettingsError
 from pytest_trt.fixtures import (
     context,
@@ -27,9 +27,11 @@ from pytest_trt.fixtures import (
     trt_settings,
     trt_stream,
 )
-from pytest_trt.session import KEY, Running, Session, precision_of, session_of
+from pytest_trt.report.ledger import MISSING, PROPERTY
+from pytest_trt.session import KEY, Running, Session, session_of
 from pytest_trt.summary import Summary
 from pytest_trt.xdist import (
+    NOT_RUN,
     is_worker,
     pytest_configure_node,
     pytest_load_initial_conftests,
@@ -107,8 +109,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Keep which test runs: the session-scoped factories take its precision and markers."""
     session = session_of(item.config)
-    marks = markers.Marks() if session.is_off else markers.parse(item)
-    session.running = Running(item, precision_of(item), marks)
+    session.running = Running(item, read_marks(item))
     try:
         return (yield)
     finally:
@@ -123,10 +124,10 @@ def pytest_runtest_makereport(
     session = session_of(item.config)
     lacks = session.skips.get(str(call.excinfo.value)) if call.excinfo is not None else None
     if lacks is not None:
-        item.user_properties.append(("trt_missing", lacks))
+        item.user_properties.append((MISSING, lacks))
     running = session.running
     if call.when == "call" and running is not None and running.tally is not None:
-        item.user_properties.append(("trt_tally", running.tally.to_text()))
+        item.user_properties.append((PROPERTY, running.tally.to_text()))
     return (yield)
 
 
@@ -151,4 +152,4 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Send home what a worker did not run."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["trt_not_run"] = session_of(session.config).not_run.to_plain()
+        output[NOT_RUN] = session_of(session.config).not_run.to_plain()

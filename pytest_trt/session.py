@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt import markers
 from pytest_trt.errors import RuntimeMissingError, SettingsError, TrtError
 from pytest_trt.options import Resolved
 from pytest_trt.records import Missing, Settings
@@ -16,6 +14,7 @@ from pytest_trt.records import Missing, Settings
 if TYPE_CHECKING:
     from pytest_trt.check.workbench import Workbench
     from pytest_trt.hardware import GpuClass
+    from pytest_trt.marks import Marks
     from pytest_trt.report.tally import Tally
     from pytest_trt.runtime.load import Discovery
 
@@ -23,23 +22,35 @@ DEFAULT_GPU = "t4"
 BUILD_COMMAND = 'pip install "pytest-trt[rtx]"'
 
 
-@dataclass
+# Small classes by hand: each dataclass costs half a millisecond of every session that only loads the plugin.
 class Running:
-    """The test that runs now: its precision (None: not multiplied), its markers, what its checks saw."""
+    """The test that runs now.
 
-    item: pytest.Item
-    precision: str | None
-    marks: markers.Marks
-    tally: Tally | None = None
+    Attributes
+    ----------
+    item : pytest.Item
+    precision : str or None
+        None: it was not multiplied.
+    marks : Marks or None
+        What its markers say; None without one of ours.
+    tally : Tally or None
+        What its checks saw.
+    """
+
+    def __init__(self, item: pytest.Item, marks: Marks | None) -> None:
+        self.item = item
+        self.precision = precision_of(item)
+        self.marks = marks
+        self.tally: Tally | None = None
 
 
-@dataclass
 class NotRun:
     """How many tests use us, and how many were collected that do not run, with the reasons."""
 
-    uses: int = 0
-    deselected: int = 0
-    not_applicable: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.uses = 0
+        self.deselected = 0
+        self.not_applicable: dict[str, int] = {}
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as data that travels between processes."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_trt.errors import TrtError
-from pytest_trt.report.tally import Ledger
+from pytest_trt.report.ledger import Ledger
 from pytest_trt.session import Session
 from pytest_trt.xdist import NOT_RUN, is_distributing
 
@@ -45,7 +45,9 @@ class Summary:
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Say what will run, if a collected test uses us or an option of ours was given."""
-        listing = self.session.config.getoption("collectonly") and self.session.config.getoption("verbose") < 0
+        listing = (
+            self.session.config.getoption("collectonly") and self.session.config.getoption("verbose") < 0
+        )
         if listing or not (self.session.asked or self.session.not_run.uses):
             return []
         try:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_trt.records import CONFORMS, PRECISIONS, UNJUDGED, Settings
-from pytest_trt.report.tally import Counts, Ledger
+from pytest_trt.report.ledger import Ledger
+from pytest_trt.report.tally import Counts
 
 if TYPE_CHECKING:
     from pytest_trt.hardware import GpuClass

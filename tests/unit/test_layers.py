@@ -27,7 +27,7 @@ LAYERS = (
     ("strategies", "cases"),
     ("report",),
     ("cli",),
-    ("plugin", "hookspecs", "fixtures", "options", "markers", "xdist", "session", "collecting", "summary"),
+    ("plugin", "hookspecs", "fixtures", "options", "markers", "xdist", "session", "collecting", "summary", "marks"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 TOP = len(LAYERS) - 1
