@@ -290,7 +290,9 @@ class _Build:
         if name not in self.rt.features.compute_capabilities:
             good = ", ".join(n for n in self.rt.features.compute_capabilities if n.startswith("SM"))
             raise UnsupportedError(
-                f"{self.rt.title} does not build for {name} ({self.rt.gpu.name})", why=f"it builds for {good}"
+                f"{self.rt.title} does not build for {name}"
+                + ("" if self.request.sm else f" ({self.rt.gpu.name})"),
+                why=f"it builds for {good}",
             )
         config.num_compute_capabilities = 1
         if not config.set_compute_capability(getattr(self.trt.ComputeCapability, name), 0):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -322,8 +322,3 @@ def load_fault(text: str) -> Callable[[Any], Any]:
 
 def _fault_example() -> str:
     return "for instance --trt-fault=pytest_trt.emulator.faults:last_input_channel_dropped"
-
-
-def missing_words(missing: Sequence[Missing]) -> tuple[str, ...]:
-    """Return one line for each missing thing: what, why, how to get it."""
-    return tuple(f"{thing.name}: {thing.reason}; {thing.mend}" for thing in missing)

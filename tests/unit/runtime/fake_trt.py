@@ -58,18 +58,23 @@ class FakeTrt:
             return False if thing is True else None
         return thing
 
+    def set_dynamic_range(self, low: float, high: float) -> bool:
+        self.taken.append((low, high))
+        return self.fail != "set_dynamic_range"
+
     def Builder(self, logger: Any) -> Any:
         self.logger = logger
         config = SimpleNamespace(
             set_flag=lambda flag: self.flags.__setitem__(flag, self.fail != "set_flag"),
             clear_flag=lambda flag: self.flags.__setitem__(flag, False),
             get_flag=lambda flag: self.flags.get(flag, False),
+            set_compute_capability=lambda capability, index: self.fail != "set_compute_capability",
             get_preview_feature=lambda feature: self.previews.get(feature, False),
             set_preview_feature=self.previews.__setitem__,
             set_memory_pool_limit=self.pools.__setitem__,
             add_optimization_profile=lambda profile: -1 if self.fail == "add_optimization_profile" else 0,
         )
-        tensor = SimpleNamespace(name="x", shape=(-1, 3))
+        tensor = SimpleNamespace(name="x", shape=(-1, 3), set_dynamic_range=self.set_dynamic_range)
 
         def create_network(mask: int) -> Any:
             self.network_mask = mask

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 import pytest
 
+from pytest_trt import hardware
 from pytest_trt.errors import ModelError, ProfileError, UnsupportedError
 from pytest_trt.runtime.build import BuildRequest, build_plan
 
@@ -112,3 +114,22 @@ def test_a_dynamic_input_without_a_profile_is_named() -> None:
 def test_ranges_are_refused_where_tensors_have_none() -> None:
     with pytest.raises(UnsupportedError, match="no implicit INT8"):
         build(FakeTrt(), dynamic_ranges={"x": 1.0})
+
+
+def test_a_range_that_a_tensor_does_not_take() -> None:
+    trt = FakeTrt(fail="set_dynamic_range")
+    trt.ITensor.set_dynamic_range = None
+    with pytest.raises(UnsupportedError, match=r"did not take the range 1\.0 of tensor 'x'"):
+        build(trt, dynamic_ranges={"x": 1.0})
+    trt.fail = ""
+    assert build(trt, dynamic_ranges={"x": 1.0, "absent": 2.0}).data == b"plan"
+    assert trt.taken[0] == (-1.0, 1.0)
+
+
+def test_a_compute_capability_that_is_not_taken() -> None:
+    trt = FakeTrt(fail="set_compute_capability")
+    trt.ComputeCapability = enum.IntEnum("ComputeCapability", {"SM75": 75, "SM89": 89})
+    with pytest.raises(UnsupportedError, match="did not take the compute capability SM75"):
+        build(trt)
+    with pytest.raises(UnsupportedError, match=r"does not build for SM80 \(a100\)"):
+        build_plan(fake_runtime(trt, gpu=hardware.get("a100")), BuildRequest(b"onnx", profile=PROFILE))

@@ -14,6 +14,7 @@ from pytest_trt.errors import ExecutionError, ModelError, ProfileError, Unsuppor
 from pytest_trt.records import Settings
 from pytest_trt.runtime import BuildRequest, Runtime, Session, build_plan, discover, load_engine
 from pytest_trt.runtime import load as load_module
+from pytest_trt.runtime.build import inspect_plan
 
 from . import models
 
@@ -67,6 +68,13 @@ def test_it_builds_and_runs(rt: Runtime) -> None:
         assert session.layers == plan.layers != ()
     assert plan.flags == frozenset()
     assert build_plan(rt, request_for(rt)).digest == plan.digest
+
+
+def test_the_inspector_and_the_build_log_tell_the_same_layers(rt: Runtime) -> None:
+    plan = build_plan(rt, request_for(rt))
+    assert inspect_plan(rt, plan.data) == plan.layers
+    assert {layer.outputs for layer in plan.layers} == {("fp32",)}
+    assert inspect_plan(rt, b"garbage") == ()
 
 
 def test_precision_flags_exist_with_weak_typing_only(rt: Runtime) -> None:
