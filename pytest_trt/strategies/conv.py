@@ -230,8 +230,15 @@ def conv_transpose_cases(draw: st.DrawFn, dims: tuple[int, ...] = (1, 2, 3)) -> 
     begins, ends = [], []
     for i, k, s, d, e in zip(extents, kernel, stride, dilation, extra, strict=True):
         spare = (i - 1) * s + (k - 1) * d + e
-        begins.append(draw(st.integers(0, min((k - 1) * d, spare))))
-        ends.append(draw(st.integers(0, min((k - 1) * d, spare - begins[-1]))))
+        begin = draw(st.integers(0, min((k - 1) * d, spare)))
+        end = draw(st.integers(0, min((k - 1) * d, spare - begin)))
+        # The same for the far side: where no product falls into the output there is only the bias.
+        last = spare - begin - end
+        falling = {a * s + t * d - begin for a in range(i) for t in range(k)} & set(range(last + 1))
+        if not falling:
+            begin = end = 0
+        begins.append(begin)
+        ends.append(end)
     out = [
         (i - 1) * s + (k - 1) * d + 1 + e - p - q
         for i, k, s, d, e, p, q in zip(extents, kernel, stride, dilation, extra, begins, ends, strict=True)
@@ -296,10 +303,17 @@ def _input_extents(
     for o, k, s, d in zip(out, kernel, stride, dilation, strict=True):
         reach = (k - 1) * d
         covered = (o - 1) * s + reach + 1
-        begins.append(draw(st.integers(0, min(reach, covered - 1))))
-        ends.append(draw(st.integers(0, min(reach, covered - 1 - begins[-1]))))
+        begin = draw(st.integers(0, min(reach, covered - 1)))
+        end = draw(st.integers(0, min(reach, covered - 1 - begin)))
         unread = draw(st.integers(0, s - 1))
-        extents.append(covered - begins[-1] - ends[-1] + (0 if ends[-1] else unread))
+        inside = covered - begin - end
+        # Dilated windows can step over a short input; an output of padding alone would prove nothing.
+        reading = [any(0 <= w * s - begin + t * d < inside for t in range(k)) for w in range(o)]
+        if 2 * sum(reading) < o:
+            begin, end, inside = 0, 0, covered
+        begins.append(begin)
+        ends.append(end)
+        extents.append(inside + (0 if end else unread))
     return tuple(extents), (*begins, *ends)
 
 

@@ -189,6 +189,15 @@ class TestCoverage:
         assert any(len(set(case.span)) == 3 for case in cases)
 
 
+@pytest.mark.parametrize("name", ["conv", "conv_transpose"])
+def test_no_output_is_made_of_padding_alone(name):
+    for case in drawn(STRATEGIES[name](), 400, number=11):
+        model = case.replace(weights="int", bias=False, channels=case.groups, filters=case.groups).model()
+        shape = (case.batch, case.groups, *case.extents)
+        data = {"x": np.random.default_rng(0).uniform(1, 2, shape).astype(np.float32)}
+        assert np.any(session(model).run(None, data)[0] != 0), case
+
+
 def test_gemm_weights_lie_as_the_transpose_says():
     for case in drawn(gemm_cases(), 100):
         if case.family == "gemm":
