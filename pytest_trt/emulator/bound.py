@@ -110,7 +110,7 @@ class Binder:
         """Return `function` behind a check of its arguments."""
         return self._checked(name, (signature,), function, bound=False)
 
-    def make(self, spec: ClassSurface, implementation: type | None, bases: tuple[type, ...]) -> type:
+    def make(self, spec: ClassSurface, implementation: type[Bound] | None, bases: tuple[type, ...]) -> type:
         """Return the class of `spec`, playing `implementation` where it has the name."""
         namespace: dict[str, Any] = {
             "__module__": self._module,
@@ -120,7 +120,7 @@ class Binder:
         members: dict[str, Any] = {}
         if implementation is not None:
             for ancestor in reversed(implementation.__mro__[:-1]):
-                if ancestor is not implementation._native:  # type: ignore[attr-defined]
+                if ancestor is not implementation._native:
                     members.update(vars(ancestor))
         skipped = ("__module__", "__qualname__", "__dict__", "__weakref__", "__doc__", "_host")
         for name, value in members.items():
@@ -138,9 +138,9 @@ class Binder:
             namespace["__init__"] = _no_constructor
         if implementation is not None and members.get("_sealed"):
             namespace["__setattr__"] = _strict_setattr
-        natives = ()
-        if implementation is not None and implementation._native is not object:  # type: ignore[attr-defined]
-            natives = (implementation._native,)  # type: ignore[attr-defined]
+        natives: tuple[type, ...] = ()
+        if implementation is not None and implementation._native is not object:
+            natives = (implementation._native,)
             for name in dir(natives[0]):
                 if not name.startswith("_") and name not in namespace:
                     namespace[name] = _Hidden(name)

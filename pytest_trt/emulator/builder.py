@@ -138,10 +138,10 @@ class Builder(Bound):
             )
             return None
         typed = table.get("STRONGLY_TYPED")
-        always = typed is not None and not self._host.offers_weak_typing
-        if always:
-            flags |= 1 << int(typed)
-        strong = typed is not None and bool(flags & (1 << int(typed)))
+        bit = 0 if typed is None else 1 << int(typed)
+        if not self._host.offers_weak_typing:
+            flags |= bit
+        strong = bool(flags & bit)
         implicit = self._host.major < 10 and not self._host.is_rtx
         implicit = implicit and not flags & (1 << int(table["EXPLICIT_BATCH"]))
         return self._host.new(Network, self, self._reporter.child(), flags, strong, implicit)

@@ -117,4 +117,5 @@ def _quantize(node: NodeProto, inputs: list[NDArray[Any]]) -> NDArray[Any] | Non
         scale, zero = scale.reshape(shape), zero.reshape(shape) if zero.size > 1 else zero
     limits = np.iinfo(zero.dtype)
     scaled = np.rint(values.astype(np.float32) / scale.astype(np.float32)) + zero.astype(np.float32)
-    return np.clip(scaled, limits.min, limits.max).astype(zero.dtype)
+    quantized: NDArray[Any] = np.clip(scaled, limits.min, limits.max).astype(zero.dtype)
+    return quantized

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -393,12 +394,14 @@ class ExecutionContext(Bound):
             addresses = self._allocate(launch, result, stream_handle)
             if addresses is None:
                 return self._error("FAILED_ALLOCATION", where, "an output allocator gave no memory")
-            self._host.device.submit(stream_handle, lambda: launch.publish(result, addresses))
+            self._host.device.submit(stream_handle, partial(launch.publish, result, addresses))
             return True
         addresses = self._allocate(launch, None, stream_handle)
         if addresses is None:
             return self._error("FAILED_ALLOCATION", where, "an output allocator gave no memory")
-        self._host.device.submit(stream_handle, launch.work(addresses, self._kept))
+        if not self._host.device.start(launch, addresses, stream_handle):
+            self._host.device.submit(stream_handle, launch.work(addresses))
+        self._runs += 1
         return True
 
     def execute_v2(self, bindings: Any) -> bool:
@@ -467,9 +470,6 @@ class ExecutionContext(Bound):
                 or (self._listener is not None and any(self._debug.values()))
             ),
         )
-
-    def _kept(self, outputs: dict[str, NDArray[Any]]) -> None:
-        self._runs += 1
 
     def _allocate(self, launch: Launch, result: Result | None, stream: int) -> dict[str, int] | None:
         """Ask the allocators for memory and tell them the shapes."""

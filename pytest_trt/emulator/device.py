@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -13,6 +13,9 @@ from onnx import ModelProto
 
 from pytest_trt.emulator.program import cpu_session
 from pytest_trt.emulator.streams import Streams
+
+if TYPE_CHECKING:
+    from pytest_trt.emulator.launch import Launch
 
 
 class Device(Protocol):
@@ -31,6 +34,9 @@ class Device(Protocol):
 
     def drain(self, handle: int) -> None:
         """Wait until all work of a stream is done."""
+
+    def start(self, launch: Launch, addresses: Mapping[str, int], handle: int) -> bool:
+        """Start a run by the device's own means; False if the caller must submit it as work."""
 
     def read(self, address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
         """Return a copy of device memory."""
@@ -67,9 +73,13 @@ class HostDevice:
         """Do all work of a stream now."""
         self.streams.synchronize(handle)
 
+    def start(self, launch: Launch, addresses: Mapping[str, int], handle: int) -> bool:
+        """Return False: work on the CPU is submitted."""
+        return False
+
     def read(self, address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
         """Return a copy of host memory."""
-        return self._view(address, kind, shape).copy()
+        return np.array(self._view(address, kind, shape))
 
     def write(self, address: int, array: NDArray[Any]) -> None:
         """Copy an array to host memory."""
@@ -79,10 +89,11 @@ class HostDevice:
     def _view(address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
         count = int(np.prod(shape, dtype=np.int64))
         block = (ctypes.c_char * (count * kind.itemsize)).from_address(address)
-        return np.frombuffer(block, kind, count).reshape(tuple(shape))
+        view: NDArray[Any] = np.frombuffer(memoryview(block), kind, count).reshape(tuple(shape))
+        return view
 
     def allocate(self, size: int) -> int:
         """Return the address of new zeroed memory, aligned to 256 bytes."""
         block = np.zeros(size + 256, np.uint8)
         self._blocks.append(block)
-        return (block.ctypes.data + 255) // 256 * 256
+        return (int(block.ctypes.data) + 255) // 256 * 256

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -262,9 +263,9 @@ class Engine(Bound):
         """0: weights are not streamed."""
         return 0
 
-    def __getitem__(self, index: int) -> str:
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str):
-            return self._names.index(index)  # type: ignore[return-value]
+            return self._names.index(index)
         return self.get_tensor_name(index)
 
     def __len__(self) -> int:
@@ -547,8 +548,6 @@ class Inspector(Bound):
 
     def get_layer_information(self, layer_index: int, format: Any) -> str:
         """Return one layer, as JSON or a line; an error text in JSON for a bad index."""
-        import json
-
         rows = self._engine._core.settings["layers"]
         if not 0 <= layer_index < len(rows):
             self._reporter.error(

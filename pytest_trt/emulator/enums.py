@@ -7,7 +7,7 @@ without a name is written `???`. Only a severity can be ordered.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 
 class EnumType(type):
@@ -24,7 +24,7 @@ class EnumType(type):
 class Member(metaclass=EnumType):
     """One value of an enumeration."""
 
-    _table: dict[str, Any] = {}
+    _table: ClassVar[dict[str, Any]] = {}
     _ordered = False
     __slots__ = ("_value",)
 
@@ -58,7 +58,7 @@ class Member(metaclass=EnumType):
         return hash(self._value)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._value == self._value  # type: ignore[attr-defined]
+        return type(other) is type(self) and other._value == self._value
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -66,8 +66,7 @@ class Member(metaclass=EnumType):
     def _rank(self, other: object) -> int:
         if not self._ordered or type(other) is not type(self):
             raise TypeError("Expected an enumeration of matching type!")
-        value: int = other._value  # type: ignore[attr-defined]
-        return self._value - value
+        return self._value - other._value
 
     def __lt__(self, other: object) -> bool:
         return self._rank(other) < 0

@@ -184,7 +184,7 @@ class Host:
 
     def new(self, implementation: type[T], *args: Any) -> T:
         """Return an object of this version's class for an implementation."""
-        made = self._made[implementation]
+        made: Any = self._made[implementation]
         instance = made.__new__(made)
         instance._setup(*args)
         return cast(T, instance)
@@ -195,7 +195,7 @@ class Host:
 
     def memory(self, data: bytes) -> Any:
         """Return bytes as `IHostMemory`."""
-        made = self._made[values.HostMemory]
+        made: Any = self._made[values.HostMemory]
         return made.__new__(made, data)
 
     def data_type(self, elem: int) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_trt.emulator import builder, callbacks, config, context, engine, network, parser, refit, values
+from pytest_trt.emulator.bound import Bound
 
-IMPLEMENTATIONS: Mapping[str, type] = {
+IMPLEMENTATIONS: Mapping[str, type[Bound]] = {
     "Builder": builder.Builder,
     "Dims": values.Dims,
     "Dims2": values.Dims,

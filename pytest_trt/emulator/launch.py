@@ -78,13 +78,11 @@ class Launch:
         inputs = self._read()
         return Result(inputs, self.core.run(inputs))
 
-    def work(self, addresses: Mapping[str, int], done: Callable[[Arrays], None]) -> Callable[[], None]:
+    def work(self, addresses: Mapping[str, int]) -> Callable[[], None]:
         """Return the work to enqueue: compute and write."""
 
         def run() -> None:
-            result = self.compute()
-            done(result.outputs)
-            self.publish(result, addresses)
+            self.publish(self.compute(), addresses)
 
         return run
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from onnx import NodeProto, TensorProto, helper
+from onnx import GraphProto, NodeProto, helper
 
 from pytest_trt.emulator import dtypes
 from pytest_trt.emulator.constants import Constants
@@ -280,23 +280,23 @@ def _unique(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _outer_names(graph: object) -> list[str]:
-    own = {name for node in graph.node for name in node.output}  # type: ignore[attr-defined]
-    own |= {value.name for value in graph.input}  # type: ignore[attr-defined]
-    own |= {tensor.name for tensor in graph.initializer}  # type: ignore[attr-defined]
-    used = [name for node in graph.node for name in node.input if name]  # type: ignore[attr-defined]
-    used += [value.name for value in graph.output]  # type: ignore[attr-defined]
-    for node in graph.node:  # type: ignore[attr-defined]
+def _outer_names(graph: GraphProto) -> list[str]:
+    own = {name for node in graph.node for name in node.output}
+    own |= {value.name for value in graph.input}
+    own |= {tensor.name for tensor in graph.initializer}
+    used = [name for node in graph.node for name in node.input if name]
+    used += [value.name for value in graph.output]
+    for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == attribute.GRAPH:
                 used += _outer_names(attribute.g)
     return [name for name in used if name not in own]
 
 
-def _holds_halves(graph: object) -> bool:
-    if any(tensor.data_type in dtypes.HALVES for tensor in graph.initializer):  # type: ignore[attr-defined]
+def _holds_halves(graph: GraphProto) -> bool:
+    if any(tensor.data_type in dtypes.HALVES for tensor in graph.initializer):
         return True
-    for node in graph.node:  # type: ignore[attr-defined]
+    for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == attribute.TENSOR and attribute.t.data_type in dtypes.HALVES:
                 return True
@@ -343,4 +343,4 @@ def is_tensor_core(op_type: str) -> bool:
     return op_type in _TENSOR_CORE
 
 
-__all__ = ["Lowered", "Policy", "Step", "TensorProto", "has_quantization", "is_tensor_core", "lower"]
+__all__ = ["Lowered", "Policy", "Step", "has_quantization", "is_tensor_core", "lower"]

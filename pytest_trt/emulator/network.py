@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from onnx import NodeProto, helper
 
@@ -11,6 +11,8 @@ from pytest_trt.emulator import dtypes
 from pytest_trt.emulator.bound import Bound
 from pytest_trt.emulator.graph import Graph, TensorInfo, infer
 from pytest_trt.emulator.reporting import Reporter
+
+T = TypeVar("T")
 
 # ONNX operator to the kind of layer that the parser makes of it.
 _LAYER_TYPES: Mapping[str, str] = {
@@ -89,6 +91,11 @@ def layer_type(op_type: str, members: Mapping[str, Any]) -> str:
     if found in members:
         return found
     return "SHUFFLE" if found in ("SQUEEZE", "UNSQUEEZE") else "IDENTITY"
+
+
+def _move(table: dict[str, T], old: str, new: str) -> None:
+    if old in table:
+        table[new] = table.pop(old)
 
 
 class Tensor(Bound):
@@ -378,15 +385,17 @@ class Network(Bound):
                 value.name = new
         for names in (graph.inputs, graph.outputs):
             names[:] = [new if name == old else name for name in names]
-        for table in (graph.info, graph.producers, self._io_types, self._formats, self._ranges, self._debug):
-            if old in table:
-                table[new] = table.pop(old)  # type: ignore[attr-defined]
+        _move(graph.info, old, new)
+        _move(graph.producers, old, new)
+        _move(self._io_types, old, new)
+        _move(self._formats, old, new)
+        _move(self._ranges, old, new)
+        _move(self._debug, old, new)
         graph.own_outputs = frozenset(new if name == old else name for name in graph.own_outputs)
 
     def _rename_node(self, node: NodeProto, new: str) -> None:
-        for table in (self._precisions, self._metadata):
-            if node.name in table:
-                table[new] = table.pop(node.name)  # type: ignore[attr-defined]
+        _move(self._precisions, node.name, new)
+        _move(self._metadata, node.name, new)
         for key in [key for key in self._output_types if key[0] == node.name]:
             self._output_types[(new, key[1])] = self._output_types.pop(key)
         node.name = new

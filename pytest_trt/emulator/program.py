@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 
 from pytest_trt.emulator import dtypes
 from pytest_trt.emulator.graph import Graph
@@ -18,11 +18,8 @@ from pytest_trt.emulator.lowering import Lowered, Policy, Step, lower
 Arrays = dict[str, NDArray[Any]]
 
 
-class Observer(Protocol):
-    """Sees each step of a run and may change what it gave."""
-
-    def __call__(self, step: Step, inputs: Arrays, outputs: Arrays, exact: Arrays) -> None:
-        """Take one step: what it read, what it gave (carried; may be changed), and that before rounding."""
+# Sees each step of a run: what it read, what it gave (carried; may be changed), and that before rounding.
+Observer = Callable[[Step, Arrays, Arrays, Arrays], None]
 
 
 def session_options() -> ort.SessionOptions:
@@ -199,4 +196,4 @@ def _untyped(name: str) -> ValueInfoProto:
     return value
 
 
-__all__ = ["Arrays", "Observer", "Program", "TensorProto", "cpu_session", "session_options"]
+__all__ = ["Arrays", "Observer", "Program", "cpu_session", "session_options"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto
 
 from pytest_trt.emulator.bound import Bound
 from pytest_trt.emulator.core import Core
 from pytest_trt.emulator.reporting import Reporter
+from pytest_trt.emulator.values import Weights
 
 _ROLES = {
     "Conv": ("KERNEL", "BIAS"),
@@ -105,7 +105,7 @@ class Refitter(Bound):
         """Return the weights set for a name, or None."""
         if weights_name not in self._given:
             return None
-        return self._host._made[_weights_class()](self._given[weights_name])
+        return self._host._made[Weights](self._given[weights_name])
 
     def get_weights_prototype(self, weights_name: str) -> Any:
         """Return weights of the right type and count for a name, or None with a logged error."""
@@ -114,7 +114,7 @@ class Refitter(Bound):
                 "INVALID_ARGUMENT", "IRefitter::getWeightsPrototype", f"unknown weights {weights_name}"
             )
             return None
-        return self._host._made[_weights_class()](np.zeros_like(self._core.weights()[weights_name]))
+        return self._host._made[Weights](np.zeros_like(self._core.weights()[weights_name]))
 
     def get_weights_location(self, weights_name: str) -> Any:
         """Return HOST."""
@@ -180,12 +180,3 @@ class Refitter(Bound):
     def release_refit_resources(self) -> bool:
         """Return True: nothing is kept for refitting."""
         return True
-
-
-def _weights_class() -> type:
-    from pytest_trt.emulator.values import Weights
-
-    return Weights
-
-
-__all__ = ["NodeProto", "Refitter"]

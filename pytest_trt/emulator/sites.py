@@ -143,8 +143,7 @@ def _quotient(node: Any, values: NDArray[Any], scale: NDArray[Any]) -> NDArray[n
         shape = [1] * values.ndim
         shape[axis] = -1
         scale = scale.reshape(shape)
-    quotient: NDArray[np.float32] = values.astype(np.float32) / scale.astype(np.float32)
-    return quotient
+    return np.asarray(values.astype(np.float32) / scale.astype(np.float32), np.float32)
 
 
 def absorb(site: Site, step: Step, outputs: dict[str, NDArray[Any]]) -> None:

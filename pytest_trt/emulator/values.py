@@ -39,8 +39,9 @@ def make_nptype(data_types: EnumType) -> Callable[[Any], type]:
 
     def nptype(trt_type: Any) -> type:
         """Return the numpy type of a `DataType`; `TypeError` where numpy has none."""
-        found = _NUMPY.get(trt_type.name) if isinstance(trt_type, data_types) else None
-        if found is None or (trt_type.name == "INT64" and "INT64" not in data_types._table):
+        name = trt_type.name if type(trt_type) is data_types else ""
+        found = _NUMPY.get(name)
+        if found is None:
             raise TypeError("Could not resolve TensorRT datatype to an equivalent numpy datatype.")
         return found
 
@@ -160,7 +161,8 @@ class Weights(Bound):
         kind = np.dtype(_NUMPY[self._dtype.name])
         if not address or not count:
             return np.zeros(0, kind)
-        return np.frombuffer((ctypes.c_char * (count * kind.itemsize)).from_address(address), kind)
+        memory = (ctypes.c_char * (count * kind.itemsize)).from_address(address)
+        return np.frombuffer(memoryview(memory), kind)
 
 
 class HostMemory(Bound):

@@ -1,0 +1,183 @@
+"""The emulated device on a GPU: ONNX Runtime's CUDA provider on PyCUDA's primary context and the caller's streams.
+
+Addresses are device pointers and streams are CUDA streams, so every line of an adapter's CUDA half runs as it would with
+TensorRT. A plain run is enqueued on the caller's stream and not waited for; one that faults, a profiler or a listener
+must see is computed on the CPU from copies. The only file of the emulator that imports PyCUDA.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from pytest_trt.emulator import dtypes
+from pytest_trt.emulator.program import Program, session_options
+from pytest_trt.errors import RuntimeMissingError
+
+if TYPE_CHECKING:
+    from pytest_trt.emulator.launch import Launch
+
+_PROVIDER = "CUDAExecutionProvider"
+
+
+def load_driver(ordinal: int) -> Any:
+    """Return `pycuda.driver`, initialised.
+
+    Raises
+    ------
+    RuntimeMissingError
+        PyCUDA, the GPU or ONNX Runtime's CUDA provider is missing.
+    """
+    mend = (
+        "pip install pytest-trt[cuda] onnxruntime-gpu, on a machine with an NVIDIA GPU; or --trt-device=cpu"
+    )
+    try:
+        driver = import_module("pycuda.driver")
+    except ImportError as error:
+        raise RuntimeMissingError(
+            f"cuda:{ordinal} needs PyCUDA, which does not import", why=str(error), mend=mend
+        ) from error
+    try:
+        driver.init()
+        count = int(driver.Device.count())
+    except Exception as error:
+        raise RuntimeMissingError(
+            f"cuda:{ordinal}: no CUDA driver answers", why=str(error), mend=mend
+        ) from error
+    if ordinal >= count:
+        raise RuntimeMissingError(f"cuda:{ordinal} is not here", why=f"CUDA sees {count} GPU(s)", mend=mend)
+    if _PROVIDER not in ort.get_available_providers():
+        raise RuntimeMissingError(
+            f"cuda:{ordinal} needs ONNX Runtime with {_PROVIDER}",
+            why=f"this one has {', '.join(ort.get_available_providers())}",
+            mend=mend,
+        )
+    return driver
+
+
+class CudaDevice:
+    """One GPU as device.
+
+    Parameters
+    ----------
+    ordinal : int
+        Of the GPU among those that the process sees.
+
+    Raises
+    ------
+    RuntimeMissingError
+        PyCUDA, the GPU or ONNX Runtime's CUDA provider is missing.
+    """
+
+    def __init__(self, ordinal: int) -> None:
+        self.name = f"cuda:{ordinal}"
+        self._ordinal = ordinal
+        self._driver = load_driver(ordinal)
+        self._context = self._driver.Device(ordinal).retain_primary_context()
+        self._blocks: list[Any] = []
+        self._lock = threading.Lock()
+        self._sessions: weakref.WeakKeyDictionary[Program, dict[int, tuple[Any, threading.Lock]]]
+        self._sessions = weakref.WeakKeyDictionary()
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the primary context current in this thread."""
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()
+
+    def session(self, model: ModelProto) -> ort.InferenceSession:
+        """Return a session on the GPU that waits for its own work."""
+        return self._make(model, 0)
+
+    def _make(self, model: ModelProto, stream: int) -> ort.InferenceSession:
+        # Integer convolutions are exact only as direct sums: cuDNN's default algorithm is one, Winograd is not.
+        settings = {"device_id": str(self._ordinal), "use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}
+        if stream:
+            settings["user_compute_stream"] = str(stream)
+        with self.current():
+            return ort.InferenceSession(
+                model.SerializeToString(),
+                session_options(),
+                providers=[(_PROVIDER, settings), "CPUExecutionProvider"],
+            )
+
+    def is_stream(self, handle: int) -> bool:
+        """Return True for any handle that can be one: only CUDA knows its streams."""
+        return handle >= 0
+
+    def drain(self, handle: int) -> None:
+        """Wait until all work is done, of this stream and, since PyCUDA cannot wrap a handle, of the others."""
+        with self.current():
+            self._driver.Context.synchronize()
+
+    def submit(self, handle: int, work: Callable[[], None]) -> None:
+        """Wait for what was enqueued before, then do the work."""
+        self.drain(handle)
+        work()
+
+    def start(self, launch: Launch, addresses: Mapping[str, int], handle: int) -> bool:
+        """Enqueue a plain run on a CUDA stream without waiting; False where it must be done step by step.
+
+        A run needs buffers that are laid out as the tensors are carried, and a stream of the caller's.
+        """
+        core = launch.core
+        program = core.program()
+        plain = all(
+            port.elem == port.native == dtypes.carried_elem(port.native) for port in core.ports.values()
+        )
+        if program.must_step or not plain or not handle:
+            return False
+        session, lock = self._session_on(program, handle)
+        with lock, self.current():
+            binding = session.io_binding()
+            for name, (address, shape) in launch.inputs.items():
+                kind = core.ports[name].kind.type
+                binding.bind_input(name, "cuda", self._ordinal, kind, list(shape), address)
+            for name, shape in launch.outputs.items():
+                kind = core.ports[name].kind.type
+                binding.bind_output(name, "cuda", self._ordinal, kind, list(shape), addresses[name])
+            options = ort.RunOptions()
+            options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+            session.run_with_iobinding(binding, options)
+        return True
+
+    def _session_on(self, program: Program, handle: int) -> tuple[Any, threading.Lock]:
+        with self._lock:
+            table = self._sessions.setdefault(program, {})
+            if handle not in table:
+                table[handle] = (self._make(program.whole_model(), handle), threading.Lock())
+            return table[handle]
+
+    def read(self, address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
+        """Return a copy of device memory."""
+        array: NDArray[Any] = np.empty(tuple(shape), kind)
+        if array.size:
+            with self.current():
+                self._driver.memcpy_dtoh(array, address)
+        return array
+
+    def write(self, address: int, array: NDArray[Any]) -> None:
+        """Copy an array to device memory."""
+        if array.size:
+            with self.current():
+                self._driver.memcpy_htod(address, np.ascontiguousarray(array))
+
+    def allocate(self, size: int) -> int:
+        """Return the address of new device memory."""
+        with self.current():
+            block = self._driver.mem_alloc(max(1, size))
+        with self._lock:
+            self._blocks.append(block)
+        return int(block)
