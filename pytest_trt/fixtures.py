@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.errors import ConformanceError, ExecutionError, ModelError, UsageError
-from pytest_trt.records import Settings, Verdict
 from pytest_trt.session import Session, function_id, session_of
 
 if TYPE_CHECKING:
     from pytest_trt.hardware import GpuClass
     from pytest_trt.marks import ModelMark
+    from pytest_trt.records import Verdict
     from pytest_trt.runtime.load import Runtime
     from pytest_trt.runtime.memory import Stream
+    from pytest_trt.settings import Settings
 
 EXAMPLE = '@pytest.mark.trt_model("model.onnx", profile={"x": ((1, 3, 8, 8), (4, 3, 8, 8), (8, 3, 8, 8))})'
 
@@ -166,7 +167,7 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
                 fallback=fallback,
             )
         except ConformanceError as error:
-            record_verdict(session, asked, error.verdict if isinstance(error.verdict, Verdict) else None)
+            record_verdict(session, asked, error.verdict)
             raise
         record_verdict(session, asked, verdict)
         return verdict
@@ -174,16 +175,18 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
     return trt_check
 
 
-def record_verdict(session: Session, precision: str, verdict: Verdict | None) -> None:
+def record_verdict(session: Session, precision: str, verdict: object) -> None:
     """Add a verdict to what the running test reports; None stands for a violation without a record."""
     if session.running is None:
         return
+    from pytest_trt.records import Verdict
     from pytest_trt.report.tally import Tally
 
     running = session.running
     if running.tally is None:
         running.tally = Tally(function_id(running.item))
-    running.tally.add(precision, verdict, None if running.marks is None else running.marks.tolerance)
+    known = verdict if isinstance(verdict, Verdict) else None
+    running.tally.add(precision, known, None if running.marks is None else running.marks.tolerance)
 
 
 @pytest.fixture(scope="session")

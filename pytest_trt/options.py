@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_trt.errors import SettingsError
-from pytest_trt.records import (
+from pytest_trt.settings import (
     BATTERIES,
     BUDGETS,
     DATA_KINDS,

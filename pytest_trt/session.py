@@ -9,7 +9,7 @@ import pytest
 
 from pytest_trt.errors import RuntimeMissingError, SettingsError, TrtError
 from pytest_trt.options import Resolved
-from pytest_trt.records import Missing, Settings
+from pytest_trt.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_trt.check.workbench import Workbench
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_trt.runtime.load import Discovery
 
 DEFAULT_GPU = "t4"
+OFF = ("switched off by --trt-runtime=off", "leave --trt-runtime=off out")
 BUILD_COMMAND = 'pip install "pytest-trt[rtx]"'
 
 
@@ -145,21 +146,21 @@ class Session:
             from pytest_trt import hardware
 
             if not hardware.detect():
-                self._lack("gpu", self._thing("gpu", "no real GPU", "run on a machine with an NVIDIA GPU"))
+                self._lack("gpu", *self._told("gpu", "no real GPU", "run on a machine with an NVIDIA GPU"))
         if executor is None or (executor.emulated and "execute" in self.settings.require):
-            self._lack("execute", self._why_no_execution())
+            self._lack("execute", *self._why_no_execution())
 
     def need_build(self) -> None:
         """Fail where `--trt-require=build` asks for a real TensorRT that builds and there is none."""
         __tracebackhide__ = True
         if "build" in self.settings.require and self.discovery.builder is None:
-            self._lack("build", self._why_no_build())
+            self._lack("build", *self._why_no_build())
 
     def need_builder(self) -> None:
         """Skip unless a real TensorRT builds, and fail instead under `--trt-require=build`."""
         __tracebackhide__ = True
         if self._found().builder is None:
-            self._lack("build", self._why_no_build())
+            self._lack("build", *self._why_no_build())
 
     def _found(self) -> Discovery:
         __tracebackhide__ = True
@@ -170,38 +171,34 @@ class Session:
             trouble = error
         pytest.fail(f"trt: {trouble}", pytrace=False)
 
-    def _lack(self, requirement: str, thing: Missing) -> None:
+    def _lack(self, requirement: str, reason: str, mend: str) -> None:
         __tracebackhide__ = True
         if requirement in self.settings.require:
             pytest.fail(
-                f"trt: --trt-require={requirement} is not met: {thing.reason}\n  mend   {thing.mend}",
-                pytrace=False,
+                f"trt: --trt-require={requirement} is not met: {reason}\n  mend   {mend}", pytrace=False
             )
-        words = f"trt: {thing.reason}; to get it: {thing.mend}"
-        self.skips[words] = [requirement, thing.reason, thing.mend]
+        words = f"trt: {reason}; to get it: {mend}"
+        self.skips[words] = [requirement, reason, mend]
         pytest.skip(words)
 
-    def _thing(self, name: str, reason: str, mend: str) -> Missing:
-        return next((one for one in self.discovery.missing if one.name == name), Missing(name, reason, mend))
+    def _told(self, name: str, reason: str = "", mend: str = "") -> tuple[str, str]:
+        """Return what the search for runtimes says about a missing thing: the reason, and how to get it."""
+        found = (thing for thing in self.discovery.missing if thing.name == name)
+        return next(((thing.reason, thing.mend) for thing in found), (reason, mend))
 
-    def _why_no_build(self) -> Missing:
+    def _why_no_build(self) -> tuple[str, str]:
+        return OFF if self.is_off else self._told("build", "no real TensorRT builds here", BUILD_COMMAND)
+
+    def _why_no_execution(self) -> tuple[str, str]:
         if self.is_off:
             return OFF
-        return self._thing("build", "no real TensorRT builds here", BUILD_COMMAND)
-
-    def _why_no_execution(self) -> Missing:
-        if self.is_off:
-            return OFF
-        parts = [
-            self._thing(name, "", "") for name in ("tensorrt", "tensorrt_rtx", "gpu", "pycuda", "execute")
-        ]
-        known = [part for part in parts if part.reason]
-        emulated = [] if self.settings.runtime in ("auto", "emulator") else ["--trt-runtime=auto"]
-        return Missing(
-            "execute",
-            "no real TensorRT executes here: " + "; ".join(f"{part.name}: {part.reason}" for part in known),
-            "; or ".join(dict.fromkeys([*(part.mend for part in known), *emulated])),
-        )
+        told = {name: self._told(name) for name in ("tensorrt", "tensorrt_rtx", "gpu", "pycuda", "execute")}
+        known = {name: words for name, words in told.items() if words[0]}
+        mends = [mend for _, mend in known.values()]
+        if self.settings.runtime not in ("auto", "emulator"):
+            mends.append("--trt-runtime=auto")
+        reasons = "; ".join(f"{name}: {reason}" for name, (reason, _) in known.items())
+        return f"no real TensorRT executes here: {reasons}", "; or ".join(dict.fromkeys(mends))
 
     def close(self) -> None:
         """Close the workbench, if one was made."""
@@ -210,7 +207,6 @@ class Session:
             workbench.close()
 
 
-OFF = Missing("execute", "switched off by --trt-runtime=off", "leave --trt-runtime=off out")
 KEY = pytest.StashKey[Session]()
 
 
