@@ -11,6 +11,7 @@ import pytest
 from pytest_trt.cases.limits import FALLS_BACK, REFUSED, expected_outcome
 from pytest_trt.collecting import apply_budgets
 from pytest_trt.errors import UnsupportedError
+from pytest_trt.fixtures import running_precision
 from pytest_trt.records import Verdict
 from pytest_trt.session import session_of
 from pytest_trt.strategies import Case
@@ -30,20 +31,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def conform(trt_check: Callable[..., Verdict], trt_runtime: Any) -> Callable[[Case, str], Verdict | None]:
-    """Factory: `conform(case, precision)` checks one drawn configuration and returns its verdict.
+def conform(
+    trt_check: Callable[..., Verdict], trt_runtime: Any, pytestconfig: pytest.Config
+) -> Callable[[Case], Verdict | None]:
+    """Factory: `conform(case)` checks one drawn configuration at the running precision and returns its verdict.
 
     A refusal by a real TensorRT is held against the table of known limits: None when it is a row there, and a row
     that does not come true fails.
     """
 
-    def conform(case: Case, precision: str) -> Verdict | None:
+    session = session_of(pytestconfig)
+
+    def conform(case: Case) -> Verdict | None:
+        __tracebackhide__ = True
         model = case.model()
         fallback = refused = False
         if not trt_runtime.emulated:
             expected = expected_outcome(
                 model,
-                precision,
+                running_precision(session, None, "conform"),
                 sm=trt_runtime.gpu.sm,
                 product=trt_runtime.product,
                 version=trt_runtime.version,
@@ -52,7 +58,6 @@ def conform(trt_check: Callable[..., Verdict], trt_runtime: Any) -> Callable[[Ca
         try:
             verdict = trt_check(
                 model,
-                precision=precision,
                 profile=case.profile,
                 shapes=case.input_shapes,
                 label=case.text,

@@ -12,9 +12,9 @@ from pytest_trt import strategies
 
 
 @given(case=strategies.batch_cases())
-def test_batch(conform, trt_precision, case):
+def test_batch(conform, case):
     """Batches at 1, 7, 8, 9, 31 to 33, 40 and 64: thresholds at which public bugs changed rows."""
-    verdict = conform(case, trt_precision)
+    verdict = conform(case)
     assert (
         verdict is None
         or case.profile is None

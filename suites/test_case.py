@@ -5,6 +5,6 @@ from __future__ import annotations
 from pytest_trt.strategies import Case
 
 
-def test_case(conform, trt_precision, trt_settings):
+def test_case(conform, trt_settings):
     """The configuration of `--trt-case`, on the data that it was drawn with."""
-    conform(Case.parse(trt_settings.case), trt_precision)
+    conform(Case.parse(trt_settings.case))

@@ -8,6 +8,6 @@ from pytest_trt import strategies
 
 
 @given(case=strategies.motif_cases())
-def test_motif(conform, trt_precision, case):
+def test_motif(conform, case):
     """Conv+BN+ReLU, Conv+Add+ReLU, Conv+Clip, depthwise-separable, Concat views and their like."""
-    conform(case, trt_precision)
+    conform(case)

@@ -12,7 +12,7 @@ NAMES = ("det", "rec", "cls")
 
 
 @pytest.mark.parametrize("position", range(3), ids=NAMES)
-def test_trained_network(trt_check, trt_precision, position):
+def test_trained_network(trt_check, position):
     """One of three trained OCR networks; operators without a limit are counted by name."""
     if isinstance(FOUND, Missing):
         pytest.skip(f"{FOUND.reason}; to get it: {FOUND.mend}")

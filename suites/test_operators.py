@@ -12,30 +12,30 @@ from pytest_trt import strategies
 
 
 @given(case=strategies.conv_cases())
-def test_conv(conform, trt_precision, case):
+def test_conv(conform, case):
     """Convolutions: 1-D to 3-D, grouped, depthwise, dilated, strided, padded unevenly."""
-    conform(case, trt_precision)
+    conform(case)
 
 
 @given(case=strategies.conv_transpose_cases())
-def test_conv_transpose(conform, trt_precision, case):
+def test_conv_transpose(conform, case):
     """Transposed convolutions, with output padding."""
-    conform(case, trt_precision)
+    conform(case)
 
 
 @given(case=strategies.pool_cases())
-def test_pool(conform, trt_precision, case):
+def test_pool(conform, case):
     """Maximum, average and global pooling."""
-    conform(case, trt_precision)
+    conform(case)
 
 
 @given(case=strategies.gemm_cases())
-def test_gemm(conform, trt_precision, case):
+def test_gemm(conform, case):
     """Gemm and MatMul, transposed and batched."""
-    conform(case, trt_precision)
+    conform(case)
 
 
 @given(case=strategies.elementwise_cases())
-def test_elementwise(conform, trt_precision, case):
+def test_elementwise(conform, case):
     """Arithmetic, activations, Clip, BatchNormalization, Concat, Softmax."""
-    conform(case, trt_precision)
+    conform(case)

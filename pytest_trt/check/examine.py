@@ -11,7 +11,7 @@ import numpy as np
 from pytest_trt.check.feeds import Profile
 from pytest_trt.check.graph import FLOAT_KINDS, Graph
 from pytest_trt.check.interpret import interpret
-from pytest_trt.check.layers import choose_marks, is_deep, judge_layers
+from pytest_trt.check.layers import breaks_fusion, choose_marks, is_deep, judge_layers
 from pytest_trt.check.operators import with_limit
 from pytest_trt.check.reference import OnnxRuntime
 from pytest_trt.check.relations import Base, Broken, check_relations
@@ -216,10 +216,8 @@ class Examiner:
     ) -> None:
         base = Base(feeds, got, limits)
         has_batch = self.source.batch_symbol is not None and self._rows_are_apart(feeds)
-        marks = choose_marks(self.graph)
-        for relation, broken in check_relations(
-            self.subject, base, has_batch=has_batch, inner=marks[0] if marks else None
-        ):
+        inner = breaks_fusion(self.graph)
+        for relation, broken in check_relations(self.subject, base, has_batch=has_batch, inner=inner):
             self.result.relations.add(relation)
             if isinstance(broken, Broken):
                 self._finding(

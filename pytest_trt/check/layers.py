@@ -53,6 +53,16 @@ def choose_marks(graph: Graph) -> tuple[str, ...]:
     return tuple(marks)
 
 
+def breaks_fusion(graph: Graph) -> str | None:
+    """Return an inner tensor that a builder would fuse away, else one that it keeps, else None: what to mark once more."""
+    for node in graph.nodes:
+        name = node.outputs[0]
+        if graph.kinds.get(name) in FLOAT_KINDS and is_fusable(graph, node, name):
+            return name
+    marks = choose_marks(graph)
+    return marks[len(marks) // 2] if marks else None
+
+
 def _constants(graph: Graph) -> set[str]:
     known = set(graph.initializers)
     for node in graph.nodes:

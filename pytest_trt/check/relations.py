@@ -64,9 +64,7 @@ def check_relations(
     yield REPEAT, _same_bits(REPEAT, subject.run(base.feeds), base.got)
     if has_batch:
         yield from _row_relations(subject, base)
-        if subject.profile is not None:
-            with subject.with_profile(wider(subject.profile)) as other:
-                yield WIDER_PROFILE, _compare(WIDER_PROFILE, other.run(base.feeds), base, slice(None))
+        yield from _profile_relations(subject, base)
     if inner is not None:
         try:
             with subject.with_outputs((inner,)) as other:
@@ -78,23 +76,32 @@ def check_relations(
 
 def _row_relations(subject: Subject, base: Base) -> Iterator[tuple[str, Broken | None]]:
     rows = base.rows
-    if rows >= 2:
-        same = np.zeros(rows, dtype=np.intp)
-        got = subject.run({name: np.ascontiguousarray(values[same]) for name, values in base.feeds.items()})
-        yield IDENTICAL_ROWS, _compare(IDENTICAL_ROWS, got, base, same)
-        order = np.roll(np.arange(rows), 1)
-        got = subject.run({name: np.ascontiguousarray(values[order]) for name, values in base.feeds.items()})
-        yield PERMUTATION, _compare(PERMUTATION, got, base, order)
-    profile = subject.profile
-    if rows >= 2 and profile is not None and all(ranges[0][0] <= 1 for ranges in profile.values()):
+    if rows < 2:
+        return
+    same = np.zeros(rows, dtype=np.intp)
+    yield IDENTICAL_ROWS, _compare(IDENTICAL_ROWS, subject.run(_rows(base.feeds, same)), base, same)
+    order = np.roll(np.arange(rows), 1)
+    yield PERMUTATION, _compare(PERMUTATION, subject.run(_rows(base.feeds, order)), base, order)
+
+
+def _profile_relations(subject: Subject, base: Base) -> Iterator[tuple[str, Broken | None]]:
+    if subject.profile is None:
+        return
+    with subject.with_profile(wider(subject.profile)) as other:
+        yield WIDER_PROFILE, _compare(WIDER_PROFILE, other.run(base.feeds), base, slice(None))
+        if base.rows < 2:
+            return
+        takes_one = all(least[0] <= 1 for least, _, _ in subject.profile.values())
         found: Broken | None = None
-        for row in (0, rows - 1):
+        for row in (0, base.rows - 1):
             place = slice(row, row + 1)
-            got = subject.run(
-                {name: np.ascontiguousarray(values[place]) for name, values in base.feeds.items()}
-            )
+            got = (subject if takes_one else other).run(_rows(base.feeds, place))
             found = found or _compare(BATCH_ONE, got, base, place)
         yield BATCH_ONE, found
+
+
+def _rows(feeds: Mapping[str, Array], place: np.ndarray | slice) -> dict[str, Array]:
+    return {name: np.ascontiguousarray(values[place]) for name, values in feeds.items()}
 
 
 def _compare(relation: str, got: Mapping[str, Array], base: Base, place: np.ndarray | slice) -> Broken | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -126,8 +125,8 @@ class Subject:
 
 
 def wider(profile: Profile) -> Profile:
-    """Return a profile whose largest batch is twice as large."""
+    """Return a profile that takes batches from one to twice the largest."""
     return {
-        name: (tuple(least), tuple(opt), (2 * most[0], *itertools.islice(most, 1, None)))
+        name: ((1, *least[1:]), tuple(opt), (2 * most[0], *most[1:]))
         for name, (least, opt, most) in profile.items()
     }

@@ -14,6 +14,7 @@ from pytest_trt.check.examine import Examiner, needed_profile
 from pytest_trt.check.feeds import Profile, check_feeds, draw_feeds, profile_for, scale_of, shapes_for
 from pytest_trt.check.graph import Graph, load_model
 from pytest_trt.check.subject import Subject
+from pytest_trt.check.tactics import rungs_of
 from pytest_trt.errors import RuntimeMissingError, SuspiciousWarning, UsageError
 from pytest_trt.numerics.battery import kinds_for
 from pytest_trt.numerics.bounds import Bound
@@ -236,7 +237,8 @@ class Workbench:
         if not kinds:
             raise UsageError("no data kind is left to run", why=f"asked for {data}, at {precision}")
         with Subject(rt, prepared, profile, cache=self._cache(rt)) as subject:
-            examiner = Examiner(subject, source, self.settings.rungs, tolerance)
+            rungs = rungs_of(subject.plan.layers, self.settings.rungs, asked="rungs" in self.settings.given)
+            examiner = Examiner(subject, source, rungs, tolerance)
             if not fallback:
                 self._prove(subject, examiner)
             scale = scale_of(source)

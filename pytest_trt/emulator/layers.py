@@ -98,6 +98,8 @@ def _tensor(name: str, step: Step, graph: Graph, elems: Mapping[str, int]) -> li
     elem = elems.get(source, elem)
     if step.working in ("fp16", "bf16") and elem == dtypes.FLOAT and step.node.op_type != "Cast":
         elem = dtypes.elem_of_short(step.working)
+    elif step.working == "fp32" and dtypes.short_of(elem) in ("fp16", "bf16") and step.node.op_type != "Cast":
+        elem = dtypes.FLOAT  # a build that did not keep to the graph's type converts what it reads
     return [name, dtypes.short_of(elem), list(graph.tensor(name).shape)]
 
 

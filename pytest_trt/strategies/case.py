@@ -55,6 +55,10 @@ class Case:
     def __repr__(self) -> str:
         return f"Case.parse({self.text!r})"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the case by its text where hypothesis prints it (the protocol of IPython's pretty printer)."""
+        printer.text(repr(self))
+
     @property
     def text(self) -> str:
         """One ASCII word that names the case and rebuilds it."""

@@ -158,7 +158,7 @@ def test_the_error_says_what_where_why_and_how_to_repeat():
         "got ",
         "admissible",
         "rule: ",
-        "Conv: fp16 inputs, fp32 accumulation",
+        "Conv <- Cast: fp16 inputs, fp32 accumulation",
         "emulator (tensorrt-10.13",
         "repeat: pytest suites --trt-case=my-case --trt-precision=fp16 --gpu=t4 --trt-seed=0",
         "--trt-fault=tests.bite.faults:conv_scaled",

@@ -46,8 +46,8 @@ def conv_model(*, relu: bool = False, integer: bool = True, seed: int = 0) -> on
 def erf_model() -> onnx.ModelProto:
     """Return a network whose operator has no limit: only relations can judge it."""
     nodes = [
-        helper.make_node("Erf", ["x"], ["e"], name="erf"),
-        helper.make_node("Relu", ["e"], ["y"], name="relu"),
+        helper.make_node("Relu", ["x"], ["r"], name="relu"),
+        helper.make_node("Erf", ["r"], ["y"], name="erf"),
     ]
     return make_model(nodes, ("N", 4, 6))
 
