@@ -88,8 +88,7 @@ class ElementwiseCase(Case):
                 [low, assembly.constant("high", np.float32(2.0).reshape(()))] if self.form != 2 else [low]
             )
         elif self.family == "batch_norm":
-            add_batch_norm_constants(assembly, source, channels, "bn")
-            names += ["bn_scale", "bn_bias", "bn_mean", "bn_var"]
+            names += add_batch_norm_constants(assembly, source, np.full(channels, np.inf), "bn")
         elif self.family == "concat":
             attributes["axis"] = 1
             out = (self.batch, channels + self.form, *self.shape[1:])
@@ -100,14 +99,19 @@ class ElementwiseCase(Case):
 
 
 def add_batch_norm_constants(
-    assembly: Assembly, source: weights.Weights, channels: int, stem: str
+    assembly: Assembly, source: weights.Weights, limit: np.ndarray, stem: str
 ) -> list[str]:
-    """Add scale, bias, mean and variance of a BatchNormalization; return their names."""
+    """Add scale, bias, mean and variance of a BatchNormalization; return their names.
+
+    `limit` bounds what mean and bias each move, in units of the input, one number a channel.
+    """
+    scale, variance = source.positive(limit.shape), source.positive(limit.shape)
+    mean, shift = source.bias_within(limit), source.bias_within(limit * scale / np.sqrt(variance))
     return [
-        assembly.constant(f"{stem}_scale", source.positive((channels,))),
-        assembly.constant(f"{stem}_bias", source.bias((channels,))),
-        assembly.constant(f"{stem}_mean", source.bias((channels,))),
-        assembly.constant(f"{stem}_var", source.positive((channels,))),
+        assembly.constant(f"{stem}_scale", scale),
+        assembly.constant(f"{stem}_bias", shift),
+        assembly.constant(f"{stem}_mean", mean),
+        assembly.constant(f"{stem}_var", variance),
     ]
 
 
@@ -126,6 +130,11 @@ def elementwise_cases(draw: st.DrawFn) -> ElementwiseCase:
         form = draw(draws.at_most(draws.CHANNELS, affordable))
     elif family == "softmax":
         form = draw(st.sampled_from((1, len(rest) + 1)))
+        # Over one element a softmax is 1 whatever the input is.
+        if form == 1:
+            channels = max(channels, 2)
+        else:
+            rest = (*rest[:-1], max(rest[-1], 2))
     return ElementwiseCase(
         family=family,
         batch=batch,

@@ -92,11 +92,13 @@ class _Motif:
         self.case = case
         self.assembly = Assembly(case.text)
         self.source = weights.Weights(case.weights, case.seed)
+        # A quarter of the largest output on inputs of one: what offsets may be before an activation.
+        self.reach: dict[str, np.ndarray] = {}
 
     def conv_bn_relu(self) -> int:
         case = self.case
         out = self._conv("x", case.channels, case.filters, "c")
-        names = add_batch_norm_constants(self.assembly, self.source, case.filters, "bn")
+        names = add_batch_norm_constants(self.assembly, self.source, self.reach["c"], "bn")
         self.assembly.node("Relu", [self.assembly.node("BatchNormalization", [out, *names], "n")], "y")
         return case.filters
 
@@ -116,7 +118,8 @@ class _Motif:
         case = self.case
         out = self._conv("x", case.channels, case.channels, "c", groups=case.channels)
         out = self.assembly.node("Relu", [out], "r")
-        self.assembly.node("Relu", [self._conv(out, case.channels, case.filters, "d", side=1)], "y")
+        last = self._conv(out, case.channels, case.filters, "d", side=1, rising=True)
+        self.assembly.node("Relu", [last], "y")
         return case.filters
 
     def concat_views(self) -> int:
@@ -131,9 +134,10 @@ class _Motif:
     def matmul_add_clip(self) -> int:
         case = self.case
         shape = (case.channels, case.filters)
-        factor = self.assembly.constant("w", self.source.draw(shape, case.channels, axis=1))
+        drawn = self.source.draw(shape, case.channels, axis=1)
+        factor = self.assembly.constant("w", drawn)
         out = self.assembly.node("MatMul", ["x", factor], "m")
-        offset = self.assembly.constant("b", self.source.bias((case.filters,)))
+        offset = self.assembly.constant("b", self.source.bias_within(np.abs(drawn).sum(axis=0) / 4))
         out = self.assembly.node("Add", [out, offset], "a")
         self.assembly.node("Clip", [out, *self._bounds()], "y")
         return case.filters
@@ -145,12 +149,28 @@ class _Motif:
         ]
 
     def _conv(
-        self, data: str, channels: int, filters: int, out: str, *, groups: int = 1, side: int | None = None
+        self,
+        data: str,
+        channels: int,
+        filters: int,
+        out: str,
+        *,
+        groups: int = 1,
+        side: int | None = None,
+        rising: bool = False,
     ) -> str:
+        """Add a convolution that keeps the extents; a `rising` one has a positive weight in each filter.
+
+        Behind a Relu a filter of negative weights alone is dead before the next one.
+        """
         side = self.case.side if side is None else side
         shape = (filters, channels // groups, side, side)
-        factor = self.assembly.constant(f"{out}_w", self.source.draw(shape, channels // groups * side * side))
-        offset = self.assembly.constant(f"{out}_b", self.source.bias((filters,)))
+        drawn = self.source.draw(shape, channels // groups * side * side)
+        if rising:
+            drawn[:, 0] = np.abs(drawn[:, 0])
+        self.reach[out] = np.abs(drawn).sum(axis=(1, 2, 3)) / 4
+        factor = self.assembly.constant(f"{out}_w", drawn)
+        offset = self.assembly.constant(f"{out}_b", self.source.bias_within(self.reach[out]))
         pad = side // 2
         return self.assembly.node(
             "Conv", [data, factor, offset], out, kernel_shape=[side, side], pads=[pad] * 4, group=groups

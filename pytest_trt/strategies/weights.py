@@ -58,6 +58,16 @@ class Weights:
         steps = self._rng.integers(1, 8, shape) * self._rng.choice([-1.0, 1.0], shape)
         return _single(steps if self.kind == "int" else steps / 8.0)
 
+    def bias_within(self, limit: np.ndarray) -> np.ndarray:
+        """Return additive constants of magnitude at most `limit`, one for each of its elements.
+
+        For what stands before an activation: a larger one would hold it at one end whatever the input is. Where the
+        limit lies below the step of integers the constant is zero.
+        """
+        free = np.clip(self.bias(limit.shape), -limit, limit)
+        step = {"int": 1.0, "grid": 0.125}.get(self.kind)
+        return _single(free if step is None else np.trunc(free / step) * step)
+
     def positive(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return positive constants near one, float32; powers of two unless `real`."""
         if self.kind == "real":

@@ -203,3 +203,19 @@ def test_gemm_weights_lie_as_the_transpose_says():
         if case.family == "gemm":
             wide = numpy_helper.to_array(case.model().graph.initializer[0]).shape
             assert wide == ((case.outer, case.inner) if case.trans_b else (case.inner, case.outer))
+
+
+def test_no_softmax_runs_over_one_element():
+    cases = [case for case in drawn(elementwise_cases(), 600, number=77) if case.family == "softmax"]
+    assert cases
+    assert all(case.shape[case.form - 1] > 1 for case in cases)
+
+
+@pytest.mark.parametrize("amplitude", [1.0, 8.0])
+def test_no_motif_is_dead(amplitude):
+    for case in drawn(motif_cases(), 300, number=5):
+        wide = case.replace(batch=64, span=())
+        rng = np.random.default_rng(0)
+        data = rng.uniform(-amplitude, amplitude, wide.input_shapes["x"]).astype(np.float32)
+        out = session(wide.model()).run(None, {"x": data})[0]
+        assert np.any(out != out.reshape(-1)[0]), case

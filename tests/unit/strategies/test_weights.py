@@ -49,3 +49,12 @@ def test_biases_are_never_zero():
 def test_variances_are_positive():
     for kind in ("int", "real"):
         assert np.all(Weights(kind, 2).positive((200,)) > 0)
+
+
+@pytest.mark.parametrize("kind, step", [("int", 1.0), ("grid", 0.125), ("real", None)])
+def test_biases_before_an_activation_stay_within_their_limit(kind, step):
+    limit = np.array([0.01, 0.5, 3.0, 100.0])
+    got = Weights(kind, 4).bias_within(limit)
+    assert np.all(np.abs(got) <= limit) and got.dtype == np.float32
+    if step:
+        assert np.array_equal(got / step, np.rint(got / step))
