@@ -85,6 +85,11 @@ class ConformanceError(TrtError, AssertionError):
 
     verdict: object = None
 
+    def __str__(self) -> str:
+        # The lines of evidence name themselves: worst, rule, bad, where.
+        mend = [f"mend   {self.mend}"] if self.mend else []
+        return "\n  ".join([self.what, *self.why, *mend])
+
 
 class NotEmulated(TrtError):
     """A real TensorRT name that the emulator does not play."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_trt.errors import ConformanceError
 from pytest_trt.records import Finding, Verdict
 
-SHOWN = 3
+SHOWN = 4
 
 
 def summary(verdict: Verdict) -> str:
@@ -19,16 +19,17 @@ def summary(verdict: Verdict) -> str:
 
 def failure(verdict: Verdict, replay: str) -> ConformanceError:
     """Return the error that a failing check raises."""
-    first = verdict.findings[0]
-    lines: list[str] = []
-    for finding in verdict.findings[:SHOWN]:
-        lines += _evidence(finding)
-    more = len(verdict.findings) - SHOWN
-    if more > 0:
-        lines.append(f"and {more} more such findings")
+    first, *others = verdict.findings
+    lines = _evidence(first)
+    lines += [f"also   {_headline(finding)}{_on(finding)}" for finding in others[: SHOWN - 1]]
+    if len(others) >= SHOWN:
+        lines.append(f"also   {len(others) - SHOWN + 1} more findings")
     where = verdict.provenance
-    place = [str(where[key]) for key in ("runtime", "device", "gpu", "precision") if where.get(key)]
-    lines.append("ran on " + ", ".join(place))
+    place = [str(where[key]) for key in ("precision", "gpu", "runtime", "device") if where.get(key)]
+    if where.get("label"):
+        place.insert(0, str(where["label"]))
+    if place:
+        lines.append("where  " + ", ".join(place))
     error = ConformanceError(_headline(first), why=lines, mend=f"repeat: {replay}")
     error.verdict = verdict
     return error
@@ -39,25 +40,28 @@ def _headline(finding: Finding) -> str:
     if finding.total:
         share = 100.0 * finding.bad / finding.total
         return (
-            f"{name}: {finding.bad} of {finding.total} values ({share:.2g} %) outside the allowance"
+            f"{name}: {finding.bad} of {finding.total} values ({share:.3g} %) outside the allowance"
             f" [{finding.status}: {finding.check}]"
         )
     return f"{name}: {finding.note} [{finding.status}: {finding.check}]"
 
 
+def _on(finding: Finding) -> str:
+    return f" on {finding.data} data" if finding.data else ""
+
+
 def _evidence(finding: Finding) -> list[str]:
     if not finding.total:
         return []
+    gap = max(finding.low - finding.got, finding.got - finding.high)
     place = f" at {finding.index}" if finding.index else ""
-    head = f"{finding.tensor!r} on {finding.data} data{place}: got {finding.got:.9g}"
+    lines = [f"worst  off by {gap:.3g}{place}{_on(finding)}: got {finding.got:.9g}, want {finding.want:.9g}"]
     if finding.low == finding.high:
-        lines = [f"{head}, only {finding.low:.9g} is admissible"]
+        lines.append(f"rule   only {finding.low:.9g} is admissible: {finding.rule}")
     else:
-        lines = [f"{head}, admissible [{finding.low:.9g}, {finding.high:.9g}], exact {finding.want:.9g}"]
-    if finding.rule:
-        lines.append(f"rule: {finding.rule}")
+        lines.append(f"rule   got in [{finding.low:.9g}, {finding.high:.9g}]: {finding.rule}")
     if finding.pattern:
-        lines.append(f"pattern: {finding.pattern}")
+        lines.append(f"bad    {finding.pattern}")
     if finding.note:
-        lines.append(finding.note)
+        lines.append(f"note   {finding.note}")
     return lines

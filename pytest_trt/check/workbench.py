@@ -185,6 +185,7 @@ class Workbench:
         ModelError, InputError, ProfileError, PrecisionError
             What was given cannot be used.
         """
+        __tracebackhide__ = True
         verdict = self.judge(
             model,
             inputs,
@@ -273,6 +274,7 @@ class Workbench:
             Shapes differ, or there is nothing to compare.
         """
         value, mid = np.asarray(got, dtype=np.float64), np.asarray(want, dtype=np.float64)
+        __tracebackhide__ = True
         if value.shape != mid.shape:
             raise UsageError(f"got has shape {value.shape}, want {mid.shape}", why="nothing is broadcast")
         if value.size == 0:

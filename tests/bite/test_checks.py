@@ -155,10 +155,10 @@ def test_the_error_says_what_where_why_and_how_to_repeat():
     for words in (
         "output 'y':",
         "outside the allowance",
-        "got ",
-        "admissible",
-        "rule: ",
+        "worst  off by ",
+        "rule   ",
         "Conv <- Cast: fp16 inputs, fp32 accumulation",
+        "where  my-case, fp16, t4, ",
         "emulator (tensorrt-10.13",
         "repeat: pytest suites --trt-case=my-case --trt-precision=fp16 --gpu=t4 --trt-seed=0",
         "--trt-fault=tests.bite.faults:conv_scaled",
