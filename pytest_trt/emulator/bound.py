@@ -198,11 +198,11 @@ class Binder:
         return property(getter, setter, doc=found.__doc__)
 
     def _checked_setter(self, name: str, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        accept = self._types.accept(kind)
+        types = self._types  # asked at the first call: the table of classes is still growing here
         optional = kind in ("", "object") or (kind.startswith("I") and "." not in kind)
 
         def assign(self: Any, value: Any) -> None:
-            if not (value is None and optional) and not accept(value):
+            if not (value is None and optional) and not types.accept(kind)(value):
                 raise TypeError(
                     f"(): incompatible function arguments. {name} takes {kind}\n\nInvoked with: {value!r}"
                 )
