@@ -92,7 +92,7 @@ class _Motif:
         self.case = case
         self.assembly = Assembly(case.text)
         self.source = weights.Weights(case.weights, case.seed)
-        # A quarter of the largest output on inputs of one: what offsets may be before an activation.
+        # A quarter of the output's deviation on unit inputs: what offsets may be before an activation.
         self.reach: dict[str, np.ndarray] = {}
 
     def conv_bn_relu(self) -> int:
@@ -137,7 +137,7 @@ class _Motif:
         drawn = self.source.draw(shape, case.channels, axis=1)
         factor = self.assembly.constant("w", drawn)
         out = self.assembly.node("MatMul", ["x", factor], "m")
-        offset = self.assembly.constant("b", self.source.bias_within(np.abs(drawn).sum(axis=0) / 4))
+        offset = self.assembly.constant("b", self.source.bias_within(np.sqrt((drawn**2).sum(axis=0)) / 4))
         out = self.assembly.node("Add", [out, offset], "a")
         self.assembly.node("Clip", [out, *self._bounds()], "y")
         return case.filters
@@ -168,7 +168,7 @@ class _Motif:
         drawn = self.source.draw(shape, channels // groups * side * side)
         if rising:
             drawn[:, 0] = np.abs(drawn[:, 0])
-        self.reach[out] = np.abs(drawn).sum(axis=(1, 2, 3)) / 4
+        self.reach[out] = np.sqrt((drawn**2).sum(axis=(1, 2, 3))) / 4
         factor = self.assembly.constant(f"{out}_w", drawn)
         offset = self.assembly.constant(f"{out}_b", self.source.bias_within(self.reach[out]))
         pad = side // 2
