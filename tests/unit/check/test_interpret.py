@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx.defs
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
@@ -19,6 +20,8 @@ from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.records import DATA_KINDS, PRECISIONS
 from tests.unit.check.models import conv_model
 
+# bf16 graphs need operator set 22, which the oldest onnx that we allow does not know.
+KNOWN = tuple(name for name in PRECISIONS if name != "bf16" or onnx.defs.onnx_opset_version() >= 22)
 FAMILIES = ("conv", "conv_transpose", "pool", "gemm", "elementwise", "motif", "batch")
 
 
@@ -44,7 +47,7 @@ def honest_outputs(case, precision):
             yield kind, name, measure(values, bounds.tensors[name])
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", KNOWN)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_honest_engine_stays_inside_its_limits(family, precision):
     @seed(11)
@@ -61,7 +64,7 @@ def test_integer_data_leave_one_value_in_every_precision():
     model = conv_model()
     rng = np.random.default_rng(0)
     x = rng.integers(-2, 3, (2, 3, 6, 6)).astype(np.float64)
-    for precision in ("fp32", "fp16", "bf16"):
+    for precision in {"fp32", "fp16", "bf16"}.intersection(KNOWN):
         graph = Graph(prepare(model, precision, strong=True).matched)
         bound = interpret(graph, {"x": Bound.exact(x, "fp32")}, Contract()).tensors["y"]
         assert np.array_equal(bound.low, bound.high)
