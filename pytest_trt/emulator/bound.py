@@ -34,6 +34,20 @@ class Bound:
         """Fill an object that the emulator makes itself."""
 
 
+class CallbackType(type):
+    """Type of classes that users subclass: making one without the base's `__init__` is a `TypeError`."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make an object, and check that it is ready."""
+        made = super().__call__(*args, **kwargs)
+        if not made._ready:
+            base = next(kind for kind in cls.__mro__ if "_host" in vars(kind))
+            raise TypeError(
+                f"{base.__module__}.{base.__qualname__}.__init__() must be called when overriding __init__"
+            )
+        return made
+
+
 class Callback(Bound):
     """A class that users subclass; its `__init__` must run, as with the bindings."""
 
@@ -144,7 +158,9 @@ class Binder:
             for name in dir(natives[0]):
                 if not name.startswith("_") and name not in namespace:
                     namespace[name] = _Hidden(name)
-        return type(spec.name.rpartition(".")[2], (*bases, *natives), namespace)
+        called_back = implementation is not None and issubclass(implementation, Callback)
+        maker = CallbackType if called_back else type
+        return maker(spec.name.rpartition(".")[2], (*bases, *natives), namespace)
 
     def _method(self, spec: ClassSurface, name: str, signatures: tuple[str, ...], found: Any) -> Any:
         static = isinstance(found, staticmethod)

@@ -15,8 +15,11 @@ class ILogger(Callback):
     """Base of loggers: a subclass defines `log(severity, msg)`."""
 
     def log(self, severity: Any, msg: str) -> None:
-        """Take one message; a subclass must define it."""
-        raise RuntimeError('Tried to call pure virtual function "ILogger::log"')
+        """Take one message; a subclass must define it, else the bindings print that it does not."""
+        print(
+            '[ERROR] Exception caught in log(): Tried to call pure virtual function "ILogger::log"',
+            file=sys.stderr,
+        )
 
 
 class Logger(ILogger):

@@ -63,22 +63,29 @@ class Member(metaclass=EnumType):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    def _rank(self, other: object) -> int:
-        if not self._ordered or type(other) is not type(self):
+    def _rank(self, other: object) -> int | None:
+        """Return the distance of two members, or None where this enumeration has no order."""
+        if not self._ordered:
+            return None
+        if type(other) is not type(self):
             raise TypeError("Expected an enumeration of matching type!")
         return self._value - other._value
 
     def __lt__(self, other: object) -> bool:
-        return self._rank(other) < 0
+        rank = self._rank(other)
+        return NotImplemented if rank is None else rank < 0
 
     def __le__(self, other: object) -> bool:
-        return self._rank(other) <= 0
+        rank = self._rank(other)
+        return NotImplemented if rank is None else rank <= 0
 
     def __gt__(self, other: object) -> bool:
-        return self._rank(other) > 0
+        rank = self._rank(other)
+        return NotImplemented if rank is None else rank > 0
 
     def __ge__(self, other: object) -> bool:
-        return self._rank(other) >= 0
+        rank = self._rank(other)
+        return NotImplemented if rank is None else rank >= 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}.{self.name}: {self._value}>"

@@ -226,8 +226,6 @@ class Host:
 
     def reporter(self, owner: Any, logger: Any, function: str) -> Reporter:
         """Return the reporter of a new builder, runtime or refitter; the first logger stays the registered one."""
-        if not getattr(logger, "_ready", False):
-            raise TypeError("ILogger.__init__() must be called when overriding __init__")
         if not len(self._users):
             self._registered = logger
         used = logger

@@ -74,13 +74,20 @@ def rows_of(steps: list[Step], graph: Graph, elems: Mapping[str, int], kinds: Ma
             {
                 "name": node.name,
                 "op": node.op_type,
-                "kind": layer_type(node.op_type, kinds).title().replace("_", ""),
+                "kind": kind_of(step, kinds),
                 "working": step.working,
                 "inputs": [_tensor(name, step, graph, elems) for name in _activations(step, graph)],
                 "outputs": [_tensor(name, step, graph, elems) for name in outputs],
             }
         )
     return rows
+
+
+def kind_of(step: Step, kinds: Mapping[str, Any]) -> str:
+    """Return the kind of a layer as the inspector words it; rounding of a graph input is a `Reformat`."""
+    if step.node.name.endswith(" reformat") and step.node.input[0] in step.exact.values():
+        return "Reformat"
+    return layer_type(step.node.op_type, kinds).title().replace("_", "")
 
 
 def _activations(step: Step, graph: Graph) -> list[str]:

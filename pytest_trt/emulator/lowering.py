@@ -127,7 +127,7 @@ class _Lowering:
         if not self.weak:
             return []
         for name in self.constants.names():
-            if self.elems.get(name) == dtypes.FLOAT and not self._is_scale(name):
+            if self.elems.get(name) == dtypes.FLOAT and not self._stays_wide(name):
                 self.constants.round(name, self.weak)
         steps = []
         for name in self.graph.inputs:
@@ -143,10 +143,12 @@ class _Lowering:
             steps.append(step)
         return steps
 
-    def _is_scale(self, name: str) -> bool:
+    def _stays_wide(self, name: str) -> bool:
+        """Tell whether a constant is kept in float32: a scale, or a parameter that TensorRT's parser folds in float32."""
         users = self.consumers.get(name, [])
         return bool(users) and all(
-            user.op_type in ("QuantizeLinear", "DequantizeLinear") and name in user.input[:2]
+            (user.op_type in ("QuantizeLinear", "DequantizeLinear") and name in user.input[:2])
+            or (user.op_type == "BatchNormalization" and name in user.input[1:])
             for user in users
         )
 

@@ -150,6 +150,7 @@ class OnnxParser(Bound):
 
     def _fail(self, faults: list[_Fault]) -> bool:
         self._faults.extend(faults)
+        self._reporter.recorder = self._network._reporter.recorder
         for fault in faults:
             text = repr(self._host.new(ParserError, fault))
             if self._reporter.recorder is not None:

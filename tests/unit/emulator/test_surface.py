@@ -136,5 +136,5 @@ def test_an_unknown_version_lists_the_good_ones(name):
 def test_an_unknown_gpu_or_device_is_refused():
     with pytest.raises(SettingsError):
         emulator.load("tensorrt", "10.13", "t5")
-    with pytest.raises(SettingsError, match="cuda:N|unknown device"):
+    with pytest.raises(SettingsError, match="unknown device"):
         emulator.load("tensorrt", "10.13", "t4", device="gpu")

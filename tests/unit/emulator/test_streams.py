@@ -1,0 +1,126 @@
+"""Work happens when its stream is waited for, and not before; streams run side by side."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from pytest_trt.emulator.streams import Streams
+from pytest_trt.errors import ExecutionError, UsageError
+
+from .driver import PROFILE, Driver, sample
+from .models import conv
+
+
+def prepared(driver, engine, x):
+    context = engine.create_execution_context()
+    y = np.full((x.shape[0], 7, 5, 6), np.nan, "f4")
+    context.set_input_shape("x", x.shape)
+    context.set_tensor_address("x", x.ctypes.data)
+    context.set_tensor_address("y", y.ctypes.data)
+    return context, y
+
+
+def test_a_missing_synchronise_is_visible():
+    driver, x = Driver(), sample(2)
+    streams = driver.trt.emulated_streams
+    context, y = prepared(driver, driver.engine(conv(), profile=PROFILE), x)
+    mine, other = streams.create_stream(), streams.create_stream()
+    assert context.execute_async_v3(mine)
+    assert np.isnan(y).all() and not streams.is_idle(mine)
+    streams.synchronize(other)
+    assert np.isnan(y).all()  # another stream's end says nothing about ours
+    streams.synchronize(mine)
+    assert not np.isnan(y).any() and streams.is_idle(mine)
+
+
+def test_inputs_are_read_when_the_run_happens_and_shapes_when_it_is_enqueued():
+    driver, x = Driver(), sample(2)
+    engine = driver.engine(conv(), profile=PROFILE)
+    want = driver.run(engine.create_execution_context(), x=sample(2, seed=9))["y"]
+    context, y = prepared(driver, engine, x)
+    stream = driver.trt.emulated_streams.create_stream()
+    assert context.execute_async_v3(stream)
+    x[...] = sample(2, seed=9)
+    context.set_input_shape("x", (1, 5, 6, 6))
+    context.set_tensor_address("y", 0)
+    driver.trt.emulated_streams.synchronize(stream)
+    assert y.tobytes() == want.tobytes()
+
+
+def test_runs_of_one_stream_keep_their_order():
+    streams, seen = Streams(), []
+    stream = streams.create_stream()
+    for number in range(5):
+        streams.submit(stream, lambda number=number: seen.append(number))
+    assert not seen
+    streams.synchronize(stream)
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_two_streams_run_at_the_same_time():
+    streams = Streams()
+    meeting = threading.Barrier(2, timeout=10)
+    first, second = streams.create_stream(), streams.create_stream()
+    for stream in (first, second):
+        streams.submit(stream, meeting.wait)
+    threads = [threading.Thread(target=streams.synchronize, args=(s,)) for s in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not meeting.broken
+
+
+def test_contexts_of_one_engine_run_in_parallel_threads():
+    driver = Driver()
+    engine = driver.engine(conv(), profile=PROFILE)
+    inputs = [sample(1 + i % 4, seed=i) for i in range(8)]
+    wants = [driver.run(engine.create_execution_context(), x=x)["y"] for x in inputs]
+    gots: list = [None] * 8
+
+    def work(i):
+        context = engine.create_execution_context()
+        for _ in range(5):
+            gots[i] = driver.run(context, x=inputs[i])["y"]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [g.tobytes() for g in gots] == [w.tobytes() for w in wants]
+
+
+def test_work_that_fails_comes_out_of_synchronise_and_drops_the_rest():
+    streams, seen = Streams(), []
+    stream = streams.create_stream()
+    streams.submit(stream, lambda: 1 // 0)
+    streams.submit(stream, lambda: seen.append(1))
+    with pytest.raises(ExecutionError, match="by zero"):
+        streams.synchronize(stream)
+    streams.submit(stream, lambda: seen.append(2))
+    streams.synchronize(stream)
+    assert seen == [2]
+
+
+def test_a_destroyed_stream_is_no_stream():
+    streams, seen = Streams(), []
+    stream = streams.create_stream()
+    streams.submit(stream, lambda: seen.append(1))
+    streams.destroy(stream)
+    assert not seen and not streams.is_known(stream)
+    for call in (streams.synchronize, streams.destroy, streams.is_idle):
+        with pytest.raises(UsageError, match="is not a stream"):
+            call(stream)
+    with pytest.raises(UsageError, match="default stream"):
+        streams.destroy(0)
+
+
+def test_nothing_is_left_running():
+    before = threading.active_count()
+    driver, x = Driver(), sample(2)
+    driver.run(driver.engine(conv(), profile=PROFILE).create_execution_context(), x=x)
+    assert threading.active_count() == before
