@@ -117,6 +117,7 @@ class _Lowering:
         self.constants = Constants(graph)
         self.elems = {name: info.elem for name, info in graph.info.items()}
         self.alias: dict[str, str] = {}
+        self.fused: set[str] = set()  # results that go on to a QuantizeLinear before anything rounds them
         self.consumers: dict[str, list[NodeProto]] = defaultdict(list)
         for node in graph.nodes:
             for name in node.input:
@@ -129,6 +130,7 @@ class _Lowering:
         for name in self.constants.names():
             if self.elems.get(name) == dtypes.FLOAT and not self._stays_wide(name):
                 self.constants.round(name, self.weak)
+                self.elems[name] = self.weak
         steps = []
         for name in self.graph.inputs:
             if self.elems.get(name) != dtypes.FLOAT:
@@ -176,7 +178,9 @@ class _Lowering:
 
     def step(self, node: NodeProto) -> Step:
         """Return the step of one node."""
-        kept = node.name in self.policy.fp32_nodes
+        kept = node.name in self.policy.fp32_nodes or (
+            node.op_type == "Constant" and self._stays_wide(node.output[0])
+        )
         product = None if kept else find_product(node, self.graph, self.constants)
         elem = next((self.elems.get(name, 0) for name in node.output if name), 0)
         if product is not None:
@@ -205,11 +209,15 @@ class _Lowering:
                 name: self.alias.get(name, name) if aliased else name for name in node.input if name
             }
         for name, to in rounded.items():
-            step.elems[name] = to or self.elems.get(name, 0)
             if to:
                 step.nodes.extend(self._round(rename[name], name, to))
                 step.exact[name] = rename[name]
                 self.elems[name] = to
+            elif kept or name in self.fused:
+                self.elems[name] = dtypes.carried_elem(self.elems.get(name, 0))
+            elif working == self.policy.weak and self._is_rounded(node, self.weak):
+                self.elems[name] = self.weak
+            step.elems[name] = self.elems.get(name, 0)
         made = {name for part in step.nodes for name in part.output}
         step.reads = _unique(name for part in step.nodes for name in part.input if name and name not in made)
         for part in step.nodes:
@@ -219,20 +227,26 @@ class _Lowering:
         return step
 
     def _rounding(self, node: NodeProto, name: str, kept: bool, product: IntegerProduct | None) -> int:
+        """Return the 16-bit type to which an output must be rounded; 0 where it need not be."""
         elem = self.elems.get(name, 0)
         if kept or node.op_type == "QuantizeLinear":
             return 0
-        if product is not None and self._is_requantized(name):
+        starts = product is not None
+        goes_on = node.op_type in ("Relu", "Clip") and node.input[0] in self.fused
+        if (starts or goes_on) and self._is_requantized(name):
+            self.fused.add(name)
             return 0
-        if self.weak and elem == dtypes.FLOAT:
-            if node.op_type == "DequantizeLinear" or (node.op_type in _EXACT and product is None):
-                return 0
-            return self.weak
-        if elem not in dtypes.HALVES:
-            return 0
-        if node.op_type in _EXACT and product is None:
-            return 0
-        return elem
+        target = elem if elem in dtypes.HALVES else 0
+        if self.weak and elem == dtypes.FLOAT and node.op_type != "DequantizeLinear":
+            target = self.weak
+        return 0 if not starts and target and self._is_rounded(node, target) else target
+
+    def _is_rounded(self, node: NodeProto, elem: int) -> bool:
+        """Return whether the results have the values of a 16-bit type already: the inputs have, and none is new."""
+        if node.op_type not in _EXACT:
+            return False
+        stored = [self.elems.get(self.alias.get(name, name), 0) for name in node.input if name]
+        return all(kind == elem for kind in stored if kind in (dtypes.FLOAT, *dtypes.HALVES))
 
     def _plain(self, node: NodeProto, rename: dict[str, str]) -> list[NodeProto]:
         copy = NodeProto()
@@ -265,12 +279,13 @@ class _Lowering:
         native.CopyFrom(node)
         native.name = ""
         for position, name in enumerate(copy.input):
-            if self.elems.get(name, 0) in dtypes.HALVES:
+            elem = self.graph.tensor(node.input[position]).elem
+            if elem in dtypes.HALVES:
                 native.input[position] = f"{name}@to_{node.name}"
-                parts.append(helper.make_node("Cast", [name], [native.input[position]], to=self.elems[name]))
+                parts.append(helper.make_node("Cast", [name], [native.input[position]], to=elem))
         after = []
         for position, name in enumerate(copy.output):
-            if self.elems.get(node.output[position], 0) in dtypes.HALVES:
+            if self.graph.tensor(node.output[position]).elem in dtypes.HALVES:
                 native.output[position] = f"{name}@native"
                 after.append(helper.make_node("Cast", [native.output[position]], [name], to=dtypes.FLOAT))
             else:

@@ -241,11 +241,18 @@ class OnnxParser(Bound):
         return name if name in self._host.enum("ErrorCode")._table else "UNSUPPORTED_NODE"
 
     def _check(self, model: onnx.ModelProto) -> list[_Fault]:
+        # TensorRT works the shapes of outputs out; the checker wants one declared, be it a wrong one.
+        shapeless = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
+        for value in shapeless:
+            value.type.tensor_type.shape.SetInParent()
         try:
             onnx.checker.check_model(model)
         except onnx.checker.ValidationError as error:
             unknown = self._unsupported(model)
             return unknown or [_Fault("INVALID_GRAPH", str(error).strip())]
+        finally:
+            for value in shapeless:
+                value.type.tensor_type.ClearField("shape")
         return self._unsupported(model)
 
     def _unsupported(self, model: onnx.ModelProto) -> list[_Fault]:

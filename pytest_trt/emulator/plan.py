@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 MAGIC = b"TRTEMU\x01\n"
@@ -43,8 +43,7 @@ class Plan:
 
     def pack(self) -> bytes:
         """Return the plan as bytes; equal plans give equal bytes."""
-        fields = asdict(self)
-        del fields["model"]
+        fields = {key: value for key, value in vars(self).items() if key != "model"}
         header = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
         body = header + self.model
         digest = hashlib.sha256(body).digest()

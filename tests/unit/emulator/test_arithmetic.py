@@ -333,3 +333,19 @@ def test_a_loop_with_half_values_runs_as_it_is():
     x = np.array([0.5, 1.0], "f4")
     np.testing.assert_array_equal(made.run({"x": x})["y"], [3.5, 7.0])
     np.testing.assert_array_equal(made.run_steps({"x": x})["y"], [3.5, 7.0])
+
+
+def test_what_follows_a_node_kept_in_fp32_is_rounded_again():
+    parsed = program(conv(), weak="fp16", fp32_nodes=frozenset({"conv"}))
+    y = parsed.run({"x": sample(2)})["y"]
+    np.testing.assert_array_equal(y, y.astype("f2").astype("f4"))
+    assert [step.working for step in parsed.lowered.steps] == ["fp32", "fp16"]
+    assert parsed.elem("c") == dtypes.FLOAT and parsed.elem("y") == dtypes.FLOAT16
+
+
+def test_nothing_rounds_between_an_integer_convolution_and_its_quantizer():
+    model, x = quantized_conv(), sample(2)
+    alone = program(quantized_conv()).run({"x": x})["y"]
+    assert program(model, weak="fp16").run({"x": x})["y"].tobytes() == alone.astype("f2").astype(
+        "f4"
+    ).tobytes() or (program(model, weak="fp16").run({"x": x})["y"].tobytes() == alone.tobytes())
