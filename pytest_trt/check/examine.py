@@ -64,6 +64,10 @@ class Examiner:
         self.deep = is_deep(self.graph)
         self.result = Examination()
         self._reference = OnnxRuntime(self.graph.model)
+        prepared = subject.prepared
+        self._there = (
+            None if prepared.strong else {name for n in prepared.model.graph.node for name in n.output}
+        )
         self._marked: Subject | None = None
 
     def look(self, feeds: Mapping[str, Array], data: str, *, relations: bool) -> None:
@@ -157,7 +161,7 @@ class Examiner:
     def _judge_deep(
         self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array], data: str
     ) -> dict[str, Bound]:
-        marks = choose_marks(self.graph)
+        marks = choose_marks(self.graph, self._there)
         if self._marked is None:
             self._marked = self.subject.with_outputs(marks)
         inner = self._marked.run(feeds)
@@ -216,7 +220,7 @@ class Examiner:
     ) -> None:
         base = Base(feeds, got, limits)
         has_batch = self.source.batch_symbol is not None and self._rows_are_apart(feeds)
-        inner = breaks_fusion(self.graph)
+        inner = breaks_fusion(self.graph, self._there)
         for relation, broken in check_relations(self.subject, base, has_batch=has_batch, inner=inner):
             self.result.relations.add(relation)
             if isinstance(broken, Broken):

@@ -114,7 +114,7 @@ def interpret(
             continue
         args: list[Bound | None] = []
         for name in node.inputs:
-            args.append(None if not name else result.tensors.get(name) or graph.constant(name))
+            args.append(None if not name else result.tensors.get(name) or _constant(graph, name, contract))
         if any(name and arg is None for name, arg in zip(node.inputs, args, strict=True)):
             continue
         kind = graph.kinds.get(node.outputs[0], args[0].kind if args and args[0] is not None else "fp32")
@@ -124,6 +124,15 @@ def interpret(
                 if name:
                     result.tensors[name] = _stored(graph, node, name, bound, kind, contract, keep)
     return result
+
+
+def _constant(graph: Graph, name: str, contract: Contract) -> Bound | None:
+    """Return a constant; under weak typing a layer may read a 16-bit one before or after it was rounded."""
+    found = graph.constant(name)
+    if found is None or not contract.weak or found.kind not in ("fp16", "bf16"):
+        return found
+    form = FORMATS[found.kind]
+    return widen(found, form.roundoff * np.abs(found.mid) + form.quantum / 2)
 
 
 def _needed(graph: Graph, targets: tuple[str, ...], feeds: Mapping[str, Bound]) -> list[Node]:

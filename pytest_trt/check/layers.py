@@ -7,7 +7,7 @@ sharp limit of a single operator at any depth.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,8 +29,10 @@ def is_deep(graph: Graph) -> bool:
     return sum(graph.count(HEAVY).values()) >= DEEP or any(node.op not in HANDLERS for node in graph.nodes)
 
 
-def choose_marks(graph: Graph) -> tuple[str, ...]:
+def choose_marks(graph: Graph, there: Collection[str] | None = None) -> tuple[str, ...]:
     """Return the inner tensors to mark as outputs: those that exist between fused groups.
+
+    `there` names the tensors of the network that is built, where that is another one than the typed graph (weak typing).
 
     A tensor that a builder would keep in registers is left alone, so that the marked engine fuses like the plain one. In an
     INT8 graph the quantised tensors are marked, and not their dequantised copies.
@@ -43,7 +45,7 @@ def choose_marks(graph: Graph) -> tuple[str, ...]:
         for name in node.outputs:
             kind = graph.kinds.get(name)
             readers = graph.readers.get(name, ())
-            if not name or not readers or name in graph.outputs:
+            if not name or not readers or name in graph.outputs or (there is not None and name not in there):
                 continue
             if node.op == "QuantizeLinear":
                 marks.append(name)
@@ -53,13 +55,15 @@ def choose_marks(graph: Graph) -> tuple[str, ...]:
     return tuple(marks)
 
 
-def breaks_fusion(graph: Graph) -> str | None:
+def breaks_fusion(graph: Graph, there: Collection[str] | None = None) -> str | None:
     """Return an inner tensor that a builder would fuse away, else one that it keeps, else None: what to mark once more."""
     for node in graph.nodes:
         name = node.outputs[0]
+        if there is not None and name not in there:
+            continue
         if graph.kinds.get(name) in FLOAT_KINDS and is_fusable(graph, node, name):
             return name
-    marks = choose_marks(graph)
+    marks = choose_marks(graph, there)
     return marks[len(marks) // 2] if marks else None
 
 

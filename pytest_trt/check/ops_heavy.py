@@ -107,9 +107,6 @@ def _accumulation(
     if contract.tf32 and kind == "fp32" and not is_int8:
         dx, dw = input_error("tf32", x.mid), input_error("tf32", w.mid)
         reading = dx + dw + dx * dw
-    if contract.weak and kind in ("fp16", "bf16"):
-        # Either operand may stay in FP32, unrounded.
-        reading = 2 * (2.0**-11 if kind == "fp16" else 2.0**-8) * (1 + 2.0**-8)
     if reading:
         error = error * (1 + reading) + reading * product_part
     if reading or not (x.is_exact and w.is_exact and (bias is None or bias.is_exact)):

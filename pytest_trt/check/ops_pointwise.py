@@ -288,5 +288,13 @@ def _batch_norm(step: Step) -> list[Bound]:
     radius = x.radius()
     if radius is not None:
         error = error + radius * np.abs(factor) * (1 + 8 * U32)
+    spare = [np.zeros(p.mid.shape) if (r := p.radius()) is None else r for p in (scale, shift, mean, var)]
+    if any(r.any() for r in spare):
+        # Parameters that a layer may read before or after they were rounded.
+        least = np.maximum(var.mid - spare[3] + epsilon, np.finfo(np.float64).tiny)
+        wide = ((np.abs(scale.mid) + spare[0]) / np.sqrt(least)).reshape(shape)
+        reach = np.abs(x.mid - centre) + (0.0 if radius is None else radius)
+        error = error + (wide - np.abs(factor)) * reach
+        error = error + wide * spare[2].reshape(shape) + spare[1].reshape(shape)
     error = np.where(np.isfinite(mid), error, 0.0)
     return [Bound(mid, mid - error, mid + error, step.kind, loose=x.loose)]

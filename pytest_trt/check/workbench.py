@@ -170,7 +170,7 @@ class Workbench:
         shapes : mapping of name to shape, optional
             Input shapes for the battery; default: the profile's opt.
         drawn : bool
-            The model was drawn by a strategy: statistical findings then fail too.
+            The data were drawn from the battery: statistical findings then fail too.
         label : str
             How to name the model in messages.
         fallback : bool

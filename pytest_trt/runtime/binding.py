@@ -21,7 +21,10 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "INT32": np.dtype(np.int32),
     "INT64": np.dtype(np.int64),
     "BOOL": np.dtype(np.bool_),
+    "BF16": np.dtype(np.float32),
 }
+# numpy has no bfloat16: the caller sees float32, the engine the upper half of it.
+_WIRE = {"BF16": np.dtype(np.uint16)}
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,15 @@ class TensorInfo:
     is_input : bool
         Input or output.
     dtype : numpy.dtype
-        Element type.
+        Element type for the caller; float32 for bfloat16.
     shape : tuple of int
         As declared, -1 where dynamic.
     profile : tuple of three shapes, or None
         (min, opt, max) of the context's optimization profile; None for outputs.
     on_host : bool
         The engine reads it from host memory (a shape tensor).
+    wire : numpy.dtype or None
+        Type in the engine's memory where it is another one than `dtype`.
     """
 
     name: str
@@ -50,10 +55,28 @@ class TensorInfo:
     shape: Shape
     profile: tuple[Shape, Shape, Shape] | None = None
     on_host: bool = False
+    wire: np.dtype[Any] | None = None
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """Type in the engine's memory."""
+        return self.dtype if self.wire is None else self.wire
 
     def nbytes(self, shape: Shape) -> int:
         """Return the bytes of a shape."""
-        return int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        return int(np.prod(shape, dtype=np.int64)) * self.stored.itemsize
+
+    def to_engine(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the array as the engine holds it; bfloat16 is rounded to nearest, ties to even."""
+        if self.wire is None:
+            return array
+        bits = np.ascontiguousarray(array).view(np.uint32)
+        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16)
+
+    def from_engine(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return an array of the engine as the caller sees it."""
+        return array if self.wire is None else (array.astype(np.uint32) << 16).view(np.float32)
 
 
 def tensor_infos(trt: Any, engine: Any, profile_index: int = 0) -> tuple[TensorInfo, ...]:
@@ -62,7 +85,7 @@ def tensor_infos(trt: Any, engine: Any, profile_index: int = 0) -> tuple[TensorI
     Raises
     ------
     InputError
-        A type has no numpy counterpart (bfloat16, 8-bit and 4-bit floats), or there is no such profile.
+        A type has no numpy counterpart (8-bit and 4-bit floats), or there is no such profile.
     """
     count = int(engine.num_optimization_profiles)
     if not 0 <= profile_index < count:
@@ -85,7 +108,7 @@ def tensor_infos(trt: Any, engine: Any, profile_index: int = 0) -> tuple[TensorI
                 _shape(dims) for dims in engine.get_tensor_profile_shape(name, profile_index)
             )
             profile = (low, typical, high)
-        infos.append(TensorInfo(name, is_input, _DTYPES[kind], shape, profile, on_host))
+        infos.append(TensorInfo(name, is_input, _DTYPES[kind], shape, profile, on_host, _WIRE.get(kind)))
     return tuple(infos)
 
 

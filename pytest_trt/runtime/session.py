@@ -205,6 +205,7 @@ class Session:
                 self._host[name] = array.copy()
                 address = self._host[name].ctypes.data
             else:
+                array = info.to_engine(array)
                 buffer = self._buffer(name, array.nbytes)
                 self.memory.upload(buffer, array, self.stream)
                 address = buffer.address
@@ -253,7 +254,7 @@ class Session:
             info = self.outputs[name]
             if -1 in shape:
                 self.stream.synchronize()
-                outputs[name] = self._allocators[name].take(name, info.dtype)
+                outputs[name] = info.from_engine(self._allocators[name].take(name, info.stored))
                 continue
             nbytes = info.nbytes(shape)
             whole = self.memory.download(self._buffers[name], (nbytes + CANARY_BYTES,), np.uint8, self.stream)
@@ -264,7 +265,7 @@ class Session:
                     why=f"{touched.size} of {CANARY_BYTES} guard bytes changed, the first at byte "
                     f"{nbytes + int(touched[0])} of {nbytes}",
                 )
-            outputs[name] = whole[:nbytes].view(info.dtype).reshape(shape)
+            outputs[name] = info.from_engine(whole[:nbytes].view(info.stored).reshape(shape))
         return outputs
 
     def close(self) -> None:

@@ -82,7 +82,20 @@ def test_inputs_and_outputs_of_an_engine() -> None:
 
 
 def test_types_that_numpy_lacks_and_profiles_that_are_not_there() -> None:
-    with pytest.raises(InputError, match="input 'x' is BF16, which numpy has no type for"):
-        tensor_infos(TRT, engine("BF16"))
+    with pytest.raises(InputError, match="input 'x' is FP8, which numpy has no type for"):
+        tensor_infos(TRT, engine("FP8"))
     with pytest.raises(ProfileError, match="no optimization profile 1"):
         tensor_infos(TRT, engine(), 1)
+
+
+def test_bfloat16_is_float32_for_the_caller_and_two_bytes_for_the_engine() -> None:
+    (info,) = tensor_infos(TRT, engine("BF16"))
+    assert info.dtype == np.float32 and info.nbytes((2, 3)) == 12
+    halfway = 1 + 2.0**-8  # between 1 and the next bfloat16: ties to even
+    values = np.array([1.0, halfway, 1 + 3 * 2.0**-8, -np.inf, np.nan, 3.4e38], np.float32)
+    stored = info.to_engine(values)
+    assert stored.dtype == np.uint16
+    back = info.from_engine(stored)
+    assert np.array_equal(
+        back, np.array([1, 1, 1 + 2.0**-6, -np.inf, np.nan, np.inf], np.float32), equal_nan=True
+    )
