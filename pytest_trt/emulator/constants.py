@@ -25,9 +25,14 @@ class Constants:
         self._graph = graph
         self._tensors = {tensor.name: tensor for tensor in graph.model.graph.initializer}
         self._arrays: dict[str, NDArray[Any]] = {}
+        for node in graph.nodes:
+            if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+                value = _constant_value(node)
+                if value is not None:
+                    self._arrays[node.output[0]] = value
 
     def names(self) -> list[str]:
-        """Return the names of all initializers and added constants."""
+        """Return the names of all initializers, Constant nodes' outputs and added constants."""
         return list(dict.fromkeys([*self._tensors, *self._arrays]))
 
     def __contains__(self, name: str) -> bool:
@@ -54,8 +59,6 @@ class Constants:
         node = self._graph.producers.get(name)
         if node is None:
             return None
-        if node.op_type == "Constant":
-            return _constant_value(node)
         if node.op_type not in ("Identity", "Cast", "QuantizeLinear"):
             return None
         inputs = [self.folded(source) for source in node.input if source]

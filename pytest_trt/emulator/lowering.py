@@ -178,9 +178,7 @@ class _Lowering:
 
     def step(self, node: NodeProto) -> Step:
         """Return the step of one node."""
-        kept = node.name in self.policy.fp32_nodes or (
-            node.op_type == "Constant" and self._stays_wide(node.output[0])
-        )
+        kept = node.name in self.policy.fp32_nodes
         product = None if kept else find_product(node, self.graph, self.constants)
         elem = next((self.elems.get(name, 0) for name in node.output if name), 0)
         if product is not None:
@@ -338,7 +336,7 @@ def lower(graph: Graph, policy: Policy, outputs: list[str]) -> Lowered:
     """
     lowering = _Lowering(graph, policy)
     entry = lowering.entry()
-    steps = [lowering.step(node) for node in graph.nodes]
+    steps = [lowering.step(node) for node in graph.nodes if node.output[0] not in lowering.constants]
     needed = set(outputs)
     kept = []
     for step in reversed(steps):

@@ -344,8 +344,36 @@ def test_what_follows_a_node_kept_in_fp32_is_rounded_again():
 
 
 def test_nothing_rounds_between_an_integer_convolution_and_its_quantizer():
-    model, x = quantized_conv(), sample(2)
-    alone = program(quantized_conv()).run({"x": x})["y"]
-    assert program(model, weak="fp16").run({"x": x})["y"].tobytes() == alone.astype("f2").astype(
-        "f4"
-    ).tobytes() or (program(model, weak="fp16").run({"x": x})["y"].tobytes() == alone.tobytes())
+    x, model = sample(2), quantized_conv()
+    model.graph.output[0].name = "yq"
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT8
+    del model.graph.node[-1]
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    wide, weak = program(model), program(copy, weak="fp16")
+    assert {
+        step.node.op_type: dtypes.short_of(step.elems["c"]) for step in weak.steps if "c" in step.elems
+    } == {"Conv": "fp32"}
+    exact, rounded = ({t: p.lowered.constants.array(t) for t in ("b",)} for p in (wide, weak))
+    np.testing.assert_array_equal(rounded["b"], exact["b"].astype("f2").astype("f4"))
+    assert weak.run({"x": x})["yq"].dtype == np.int8
+
+
+@pytest.mark.parametrize("weak", ["", "fp16"])
+def test_weights_in_constant_nodes_are_constants(weak):
+    """ONNX Runtime packs constant weights: a product with packed and with plain ones differs in the last bits."""
+    rng = np.random.default_rng(0)
+    weights = onnx.numpy_helper.from_array(rng.standard_normal((120, 61)).astype("f4"), "v")
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=weights),
+        helper.make_node("Constant", [], ["k"], value_float=0.5),
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("Mul", ["p", "k"], ["y"]),
+    ]
+    made = program(make(nodes, {"x": ["N", 7, 120]}, {"y": None}), weak=weak)
+    x = sample(3, shape=(7, 120))
+    whole = made.run({"x": x})["y"]
+    assert whole.tobytes() == made.run_steps({"x": x})["y"].tobytes()
+    assert [step.node.op_type for step in made.lowered.steps] == ["MatMul", "Mul"]
+    stored = made.lowered.constants.array("w")
+    assert np.array_equal(stored, stored.astype("f2")) == bool(weak)
