@@ -19,11 +19,12 @@ from pytest_trt.emulator.building import (
     target_sms,
 )
 from pytest_trt.emulator.calibration import implicit_quantization
-from pytest_trt.emulator.config import BuilderConfig, Profile
+from pytest_trt.emulator.config import BuilderConfig
 from pytest_trt.emulator.graph import Graph, load
 from pytest_trt.emulator.lowering import Policy
 from pytest_trt.emulator.network import Network
 from pytest_trt.emulator.plan import Plan
+from pytest_trt.emulator.profiles import Profile
 from pytest_trt.emulator.program import Program
 from pytest_trt.emulator.reporting import Reporter, shielded
 

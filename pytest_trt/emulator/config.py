@@ -1,4 +1,4 @@
-"""Builder configurations, optimization profiles and timing caches."""
+"""Builder configurations."""
 
 from __future__ import annotations
 
@@ -6,116 +6,10 @@ import hashlib
 from typing import Any
 
 from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.profiles import Profile, TimingCache
 from pytest_trt.emulator.reporting import Reporter
-from pytest_trt.emulator.values import HostMemory
 
 _GIB = 1 << 30
-
-
-class Profile(Bound):
-    """An optimization profile: (min, opt, max) shapes by input name."""
-
-    _reporter: Reporter
-
-    def _setup(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self._shapes: dict[str, tuple[tuple[int, ...], ...]] = {}
-        self._values: dict[str, tuple[tuple[int, ...], ...]] = {}
-        self._extra = 1.0
-        self._stream = 0
-
-    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
-        """Set the shapes of an input; they are checked when the profile is added."""
-        self._shapes[input] = tuple(tuple(int(v) for v in shape) for shape in (min, opt, max))
-
-    def get_shape(self, input: str) -> list[Any]:
-        """Return [min, opt, max], or an empty list with a logged error."""
-        if input not in self._shapes:
-            self._reporter.error(
-                "INVALID_CONFIG",
-                "IOptimizationProfile::getDimensions",
-                f"Cannot get dimensions for input: {input}. Input is not present in this OptimizationProfile",
-            )
-            return []
-        return [self._host.dims(shape) for shape in self._shapes[input]]
-
-    def set_shape_input(self, input: str, min: Any, opt: Any, max: Any) -> None:
-        """Set the values of a shape input."""
-        self._values[input] = tuple(tuple(int(v) for v in value) for value in (min, opt, max))
-
-    def get_shape_input(self, input: str) -> list[list[int]]:
-        """Return [min, opt, max] of a shape input, or an empty list."""
-        return [list(value) for value in self._values.get(input, ())]
-
-    @property
-    def extra_memory_target(self) -> float:
-        """Share of extra memory that the builder may use."""
-        return self._extra
-
-    @extra_memory_target.setter
-    def extra_memory_target(self, value: float) -> None:
-        self._extra = float(value)
-
-    @property
-    def profile_stream(self) -> int:
-        """The stream on which this profile is timed."""
-        return self._stream
-
-    @profile_stream.setter
-    def profile_stream(self, value: int) -> None:
-        self._stream = value
-
-    def _bad_inputs(self) -> list[str]:
-        bad = []
-        for name, (low, mid, high) in (*self._shapes.items(), *self._values.items()):
-            same = len(low) == len(mid) == len(high)
-            if not same or not all(a <= b <= c for a, b, c in zip(low, mid, high, strict=True)):
-                bad.append(name)
-        return bad
-
-    def __bool__(self) -> bool:
-        bad = self._bad_inputs()
-        if bad:
-            self._reporter.error(
-                "INVALID_CONFIG",
-                "IOptimizationProfile::isValid",
-                f"Invalid optimization profiles for input tensors {', '.join(bad)}, please ensure that the"
-                " optimization profiles satisfy MIN<=OPT<=MAX.",
-            )
-        return not bad
-
-
-class TimingCache(Bound):
-    """A timing cache: here only the digests of what was built with it."""
-
-    _product: str
-    _entries: set[str]
-
-    def _setup(self, product: str, entries: set[str]) -> None:
-        self._product = product
-        self._entries = entries
-
-    def _warn(self) -> None:
-        if self._host.is_rtx:
-            self._host.warn_deprecated("Timing caches are deprecated in TensorRT-RTX; the call does nothing.")
-
-    def serialize(self) -> Any:
-        """Return the cache as host memory."""
-        self._warn()
-        text = "\n".join([self._product, *sorted(self._entries)])
-        return self._host.memory(text.encode())
-
-    def combine(self, input_cache: Any, ignore_mismatch: bool) -> bool:
-        """Take the entries of another cache in."""
-        if input_cache._product != self._product and not ignore_mismatch:
-            return False
-        self._entries |= input_cache._entries
-        return True
-
-    def reset(self) -> bool:
-        """Drop all entries."""
-        self._entries.clear()
-        return True
 
 
 class BuilderConfig(Bound):
@@ -511,6 +405,3 @@ class BuilderConfig(Bound):
     def _remember(self, model: bytes) -> None:
         if self._cache is not None:
             self._cache._entries.add(hashlib.sha256(model).hexdigest())
-
-
-__all__ = ["BuilderConfig", "HostMemory", "Profile", "TimingCache"]

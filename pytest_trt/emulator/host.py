@@ -13,9 +13,10 @@ from pytest_trt.emulator.arguments import Types
 from pytest_trt.emulator.bound import Binder, Bound
 from pytest_trt.emulator.core import Core
 from pytest_trt.emulator.device import Device, HostDevice
-from pytest_trt.emulator.engine import Engine, refusal_of
+from pytest_trt.emulator.engine import Engine
 from pytest_trt.emulator.enums import EnumType, make_enum
 from pytest_trt.emulator.implementations import IMPLEMENTATIONS
+from pytest_trt.emulator.loading import refusal_of
 from pytest_trt.emulator.plan import Plan, PlanError
 from pytest_trt.emulator.reporting import Reporter
 from pytest_trt.emulator.sites import Fault, Faults

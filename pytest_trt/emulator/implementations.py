@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytest_trt.emulator import builder, callbacks, config, context, engine, network, parser, refit, values
+from pytest_trt.emulator import (
+    builder,
+    callbacks,
+    config,
+    context,
+    engine,
+    inspector,
+    loading,
+    network,
+    parser,
+    profiles,
+    refit,
+    tensors,
+    values,
+)
 from pytest_trt.emulator.bound import Bound
 
 IMPLEMENTATIONS: Mapping[str, type[Bound]] = {
@@ -14,7 +28,7 @@ IMPLEMENTATIONS: Mapping[str, type[Bound]] = {
     "Dims3": values.Dims,
     "Dims4": values.Dims,
     "DimsHW": values.DimsHW,
-    "EngineInspector": engine.Inspector,
+    "EngineInspector": inspector.Inspector,
     "IBuilderConfig": config.BuilderConfig,
     "ICudaEngine": engine.Engine,
     "IDebugListener": callbacks.IDebugListener,
@@ -25,23 +39,23 @@ IMPLEMENTATIONS: Mapping[str, type[Bound]] = {
     "IInt8EntropyCalibrator": callbacks.IInt8EntropyCalibrator,
     "IInt8EntropyCalibrator2": callbacks.IInt8EntropyCalibrator2,
     "IInt8MinMaxCalibrator": callbacks.IInt8MinMaxCalibrator,
-    "ILayer": network.Layer,
+    "ILayer": tensors.Layer,
     "ILogger": callbacks.ILogger,
     "INetworkDefinition": network.Network,
-    "IOptimizationProfile": config.Profile,
+    "IOptimizationProfile": profiles.Profile,
     "IOutputAllocator": callbacks.IOutputAllocator,
     "IProfiler": callbacks.IProfiler,
     "IProgressMonitor": callbacks.IProgressMonitor,
     "IRuntimeConfig": engine.RuntimeConfig,
     "ISerializationConfig": engine.SerializationConfig,
     "IStreamWriter": callbacks.IStreamWriter,
-    "ITensor": network.Tensor,
-    "ITimingCache": config.TimingCache,
+    "ITensor": tensors.Tensor,
+    "ITimingCache": profiles.TimingCache,
     "Logger": callbacks.Logger,
     "OnnxParser": parser.OnnxParser,
     "ParserError": parser.ParserError,
     "Profiler": callbacks.Profiler,
     "Refitter": refit.Refitter,
-    "Runtime": engine.Runtime,
+    "Runtime": loading.Runtime,
     "Weights": values.Weights,
 }

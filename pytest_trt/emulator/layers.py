@@ -8,8 +8,8 @@ from typing import Any
 
 from pytest_trt.emulator import dtypes
 from pytest_trt.emulator.graph import Graph
+from pytest_trt.emulator.layer_types import layer_type
 from pytest_trt.emulator.lowering import Step
-from pytest_trt.emulator.network import layer_type
 
 Row = dict[str, Any]
 
@@ -110,11 +110,16 @@ def _tensor(name: str, step: Step, graph: Graph, elems: Mapping[str, int]) -> li
     return [name, dtypes.short_of(elem), list(graph.tensor(name).shape)]
 
 
+def word_of(kind: str) -> str:
+    """Return how the new dialect words a type: `Float` for `fp32`."""
+    return _NEW_WORDS.get(kind, kind)
+
+
 def _described(tensor: list[Any], is_new: bool) -> dict[str, Any]:
     name, kind, dims = tensor
     base: dict[str, Any] = {"Name": name, "Location": "Device", "Dimensions": dims}
     if is_new:
-        return {**base, "Format": "Row major linear format", "Datatype": _NEW_WORDS.get(kind, kind)}
+        return {**base, "Format": "Row major linear format", "Datatype": word_of(kind)}
     return {**base, "Format/Datatype": _OLD_WORDS.get(kind, kind)}
 
 
@@ -158,7 +163,7 @@ def engine_lines(rows: list[Row]) -> str:
         for side in ("inputs", "outputs"):
             tensors = ", ".join(
                 f"{{ Name: {name}, Dimensions: {json.dumps(dims, separators=(',', ':'))},"
-                f" Datatype: {_NEW_WORDS.get(kind, kind)}, Format: (Linear) Row major linear format }}"
+                f" Datatype: {word_of(kind)}, Format: (Linear) Row major linear format }}"
                 for name, kind, dims in row[side]
             )
             sides.append(f"[ {tensors}]" if tensors else "[]")
