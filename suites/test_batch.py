@@ -12,6 +12,7 @@ from pytest_trt import strategies
 
 
 @given(case=strategies.batch_cases())
+@strategies.with_corners("batch")
 def test_batch(conform, case):
     """Batches at 1, 7, 8, 9, 31 to 33, 40 and 64: thresholds at which public bugs changed rows."""
     verdict = conform(case)

@@ -8,6 +8,7 @@ from pytest_trt import strategies
 
 
 @given(case=strategies.motif_cases())
+@strategies.with_corners("motif")
 def test_motif(conform, case):
     """Conv+BN+ReLU, Conv+Add+ReLU, Conv+Clip, depthwise-separable, Concat views and their like."""
     conform(case)
