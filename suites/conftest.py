@@ -13,8 +13,11 @@ from pytest_trt.collecting import apply_budgets
 from pytest_trt.errors import UnsupportedError
 from pytest_trt.fixtures import running_precision
 from pytest_trt.records import Verdict
+from pytest_trt.report.ledger import SUPPORT
 from pytest_trt.session import session_of
-from pytest_trt.strategies import Case
+from pytest_trt.strategies import Case, ElementwiseCase
+
+from ._build import Built, build_twice
 
 HERE = Path(__file__).parent
 
@@ -71,3 +74,47 @@ def conform(
         return verdict
 
     return conform
+
+
+@pytest.fixture(scope="session")
+def targeted(trt_builder: Any) -> Any:
+    """The real TensorRT that builds, for a compute capability that it has; else not applicable."""
+    capabilities = trt_builder.features.compute_capabilities
+    if capabilities and f"SM{trt_builder.gpu.sm}" not in capabilities:
+        good = ", ".join(name for name in capabilities if name.startswith("SM"))
+        pytest.skip(
+            f"not applicable: {trt_builder.title} builds for {good}, and {trt_builder.gpu.name} is SM{trt_builder.gpu.sm}"
+        )
+    return trt_builder
+
+
+@pytest.fixture(scope="session")
+def record_support(pytestconfig: pytest.Config, targeted: Any) -> Callable[[str, str, str], None]:
+    """Factory: `record_support(family, precision, outcome)` adds one build to the support map of the summary."""
+    session = session_of(pytestconfig)
+
+    def record_support(family: str, precision: str, outcome: str) -> None:
+        if session.running is not None:
+            entry = (SUPPORT, [family, precision, targeted.gpu.name, outcome])
+            session.running.item.user_properties.append(entry)
+
+    return record_support
+
+
+@pytest.fixture(scope="session")
+def built(
+    targeted: Any, record_support: Callable[[str, str, str], None], pytestconfig: pytest.Config
+) -> Callable[[Case], Built]:
+    """Factory: `built(case)` builds one drawn configuration twice at the running precision, and judges how that ended."""
+    session = session_of(pytestconfig)
+
+    def built(case: Case) -> Built:
+        __tracebackhide__ = True
+        precision = running_precision(session, None, "built")
+        result = build_twice(targeted, case.model(), precision, case.input_shapes, case.profile)
+        family = "elementwise" if isinstance(case, ElementwiseCase) else case.family
+        record_support(family, precision, result.outcome)
+        assert not result.complaints, result.explain(case.text)
+        return result
+
+    return built

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,19 @@ OUTCOMES = (BUILDS, FALLS_BACK, REFUSED)
 # Operators that multiply and accumulate: the ones that have to show the precision asked for.
 WORKING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 CONDITIONS = ("1d", "2d", "3d", "strided", "dilated")
-_FIELDS = {"product", "since", "until", "operators", "precisions", "sm", "when", "outcome", "message", "reason", "seen"}
+_FIELDS = {
+    "product",
+    "since",
+    "until",
+    "operators",
+    "precisions",
+    "sm",
+    "when",
+    "outcome",
+    "message",
+    "reason",
+    "seen",
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,9 @@ class Expectation:
         return tuple(rows[name] for name in sorted(rows))
 
 
-def expected_outcome(model: ModelProto, precision: str, *, sm: int, product: str, version: str) -> Expectation:
+def expected_outcome(
+    model: ModelProto, precision: str, *, sm: int, product: str, version: str
+) -> Expectation:
     """Return how the build of a model has to end.
 
     Parameters
@@ -142,7 +157,9 @@ def expected_outcome(model: ModelProto, precision: str, *, sm: int, product: str
     if not is_known(product, version):
         return Expectation(BUILDS, working=working, known=False)
     rows = [row for row in table() if row.applies(precision, sm=sm, product=product, version=version)]
-    refusals = tuple(row for row in rows if row.outcome == REFUSED and any(row.covers(node) for node in nodes))
+    refusals = tuple(
+        row for row in rows if row.outcome == REFUSED and any(row.covers(node) for node in nodes)
+    )
     if refusals:
         return Expectation(REFUSED, refusals=refusals, working=working)
     fallbacks = {
@@ -181,7 +198,8 @@ def _traits(node: NodeProto, ranks: Mapping[str, int]) -> frozenset[str]:
     attributes = {entry.name: tuple(entry.ints) for entry in node.attribute}
     traits = set()
     spatial = next(
-        (len(attributes[key]) for key in ("kernel_shape", "strides", "dilations") if attributes.get(key)), None
+        (len(attributes[key]) for key in ("kernel_shape", "strides", "dilations") if attributes.get(key)),
+        None,
     )
     if spatial is None and node.op_type in ("Conv", "ConvTranspose") and node.input[1] in ranks:
         spatial = ranks[node.input[1]] - 2
@@ -195,7 +213,12 @@ def _traits(node: NodeProto, ranks: Mapping[str, int]) -> frozenset[str]:
 
 
 def compare(
-    expected: Expectation, outcome: str, *, words: Sequence[str] = (), fallback: Sequence[str] = ()
+    expected: Expectation,
+    outcome: str,
+    *,
+    words: Sequence[str] = (),
+    fallback: Sequence[str] = (),
+    unproven: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return what contradicts the table, one line each; `()` when the build ended as the table says.
 
@@ -209,6 +232,8 @@ def compare(
         TensorRT's words, when it refused.
     fallback : sequence of str
         Names of the working nodes that did not run in the precision asked for.
+    unproven : sequence of str
+        Names of the working nodes of which the layer list does not tell the type: they contradict no row.
     """
     if not expected.known:
         return ()
@@ -223,7 +248,7 @@ def compare(
     if expected.outcome == REFUSED:
         return tuple(f"built, and the table expects a refusal: {_row(row)}" for row in expected.refusals)
     surplus = sorted(set(fallback) - set(expected.fallbacks))
-    lifted = sorted(set(expected.fallbacks) - set(fallback))
+    lifted = sorted(set(expected.fallbacks) - {*fallback, *unproven})
     lines = [f"node {name!r} fell back to another type, and no row of the table says so" for name in surplus]
     lines += [f"node {name!r} ran in the type asked for: {_row(expected.fallbacks[name])}" for name in lifted]
     return tuple(lines)
@@ -259,14 +284,16 @@ def parse(text: str) -> tuple[Limit, ...]:
     rows = [_limit(name, row) for name, row in raw.items()]
     names = [row.name for row in rows]
     if names != sorted(names):
-        late = next(b for a, b in zip(names, names[1:], strict=False) if a > b)
+        late = next(b for a, b in pairwise(names) if a > b)
         raise SettingsError(f"limit [{late}] is not in its place", mend="sort the table by name")
     return tuple(rows)
 
 
 def _limit(name: str, row: Mapping[str, Any]) -> Limit:
     def refuse(what: str, good: Sequence[str]) -> SettingsError:
-        return SettingsError(f"limit [{name}]: {what}", why=f"good: {', '.join(good)}", mend="mend limits.toml")
+        return SettingsError(
+            f"limit [{name}]: {what}", why=f"good: {', '.join(good)}", mend="mend limits.toml"
+        )
 
     unknown = set(row) - _FIELDS
     missing = _FIELDS - set(row) - {"when", "message"}
@@ -299,5 +326,3 @@ def _limit(name: str, row: Mapping[str, Any]) -> Limit:
 def _number(version: str) -> tuple[int, ...]:
     """Return a version as integers; `1.7.1.116` is (1, 7, 1, 116)."""
     return tuple(int(part) for part in re.findall(r"\d+", version))
-
-

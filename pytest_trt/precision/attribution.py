@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable
 
 from pytest_trt.records import LayerInfo
 
-_NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=$|[\x1e\x1f\[])")
+# A rewritten node has a word behind its name: `[ONNX Layer: conv]__gemm_from_conv1x1`.
+_NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=$|[\x1e\x1f\[]|__)")
 # Generated kernels (layout moves, Q/DQ, epilogues; on small matrix products also the product itself).
 _GENERATED = ("kgen", "noop", "shape_call", "reformat")
+UNPROVEN = "?"
 # What a precision is called in layer lists: TF32 is FP32 there.
 _SHOWN = {"tf32": "fp32"}
 
@@ -34,14 +36,16 @@ def attribute(layers: Iterable[LayerInfo], nodes: Collection[str], asked: str) -
     Returns
     -------
     dict of str to str
-        Only nodes that some layer names. `asked` where the node was computed in it, else the type that was read.
+        Only nodes that some layer names. `asked` where the node was computed in it, else the type that was read;
+        `UNPROVEN` where the list does not tell.
 
     Notes
     -----
     Read off TensorRT-RTX 1.7.1: a convolution is a `correlation`, `deconv` or `gemm` layer, or a `runtime_fusion`; its
     name is also in the metadata of `kgen` layers before and behind it, which pad, quantise or add the bias. A matrix
     product with one row, one column or K = 1 is a `kgen` and nothing else, with the Cast before it fused: it reads
-    fp32 and has fp16 constants. In INT8 such a kernel is a Q/DQ pair, so there it proves nothing.
+    fp32 and has fp16 constants. In INT8 such a kernel holds the Q/DQ pairs as well, so its types prove nothing: seen
+    for convolutions of one channel and one pixel.
     """
     shown = _SHOWN.get(asked, asked)
     layers = tuple(layers)
@@ -53,9 +57,9 @@ def attribute(layers: Iterable[LayerInfo], nodes: Collection[str], asked: str) -
             continue
         if working:
             types = [kind for layer in working for kind in layer.inputs]
+        elif shown == "int8":
+            types = []
         else:
             types = [kind for layer in naming for kind in (*layer.inputs, *layer.constants, *layer.outputs)]
-            if shown == "int8":
-                types = [kind for kind in types if kind != "int8"]
-        found[node] = asked if shown in types else (types[0] if types else "?")
+        found[node] = asked if shown in types else (types[0] if types else UNPROVEN)
     return found
