@@ -31,6 +31,8 @@ class Subject:
         Inner tensors marked as outputs as well.
     build : mapping
         Further fields of `BuildRequest`.
+    graph : Graph, optional
+        Of `prepared.matched`, where it has been read already.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Subject:
         cache: PlanCache | None = None,
         outputs: tuple[str, ...] = (),
         build: Mapping[str, Any] | None = None,
+        graph: Graph | None = None,
     ) -> None:
         self.rt = rt
         self.prepared = prepared
@@ -50,11 +53,12 @@ class Subject:
         self._cache = cache
         self._build = dict(build or {})
         self._session: Session | None = None
+        self._graph = graph
 
     @cached_property
     def graph(self) -> Graph:
         """The typed graph that the check interprets."""
-        return Graph(self.prepared.matched)
+        return Graph(self.prepared.matched) if self._graph is None else self._graph
 
     @cached_property
     def contract(self) -> Contract:
@@ -100,14 +104,17 @@ class Subject:
 
     def with_outputs(self, outputs: tuple[str, ...]) -> Subject:
         """Return the same subject with inner tensors marked as outputs."""
-        return Subject(
-            self.rt, self.prepared, self.profile, cache=self._cache, outputs=outputs, build=self._build
-        )
+        return self._sibling(self.profile, outputs)
 
     def with_profile(self, profile: Profile) -> Subject:
         """Return the same subject built for another profile."""
+        return self._sibling(profile, self.outputs)
+
+    def _sibling(self, profile: Profile | None, outputs: tuple[str, ...]) -> Subject:
+        # Nobody asks a sibling for its layers.
+        build = self._build | {"detailed": False}
         return Subject(
-            self.rt, self.prepared, profile, cache=self._cache, outputs=self.outputs, build=self._build
+            self.rt, self.prepared, profile, cache=self._cache, outputs=outputs, build=build, graph=self.graph
         )
 
     def close(self) -> None:

@@ -237,7 +237,8 @@ class Workbench:
         kinds = ("given",) if given is not None else kinds_for(precision, data or self.settings.data)
         if not kinds:
             raise UsageError("no data kind is left to run", why=f"asked for {data}, at {precision}")
-        with Subject(rt, prepared, profile, cache=self._cache(rt)) as subject:
+        shared = source if prepared.matched is loaded else None
+        with Subject(rt, prepared, profile, cache=self._cache(rt), graph=shared) as subject:
             rungs = rungs_of(subject.plan.layers, self.settings.rungs, asked="rungs" in self.settings.given)
             examiner = Examiner(subject, source, rungs, tolerance)
             if not fallback:

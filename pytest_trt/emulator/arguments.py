@@ -199,5 +199,13 @@ class Signature:
                 [(parameter, self._types.accept(parameter.kind)) for parameter in parse(text)]
                 for text in self._overloads
             ]
+        if not kwargs:
+            for parameters in self._parsed:  # the usual call, without the general matching
+                if len(parameters) == len(args):
+                    for value, (_, accept) in zip(args, parameters, strict=True):
+                        if value is None or not accept(value):
+                            break
+                    else:
+                        return
         if not any(self._fits(parameters, args, kwargs) for parameters in self._parsed):
             raise _refusal(self._name, self._overloads, args, kwargs)

@@ -79,7 +79,7 @@ def _no_constructor(self: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _strict_setattr(self: Any, name: str, value: Any) -> None:
-    if name.startswith("_") or hasattr(type(self), name):
+    if name[0] == "_" or hasattr(type(self), name):
         object.__setattr__(self, name, value)
         return
     raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -280,7 +280,13 @@ class Builder(Bound):
                 raise Refusal("UNSPECIFIED_ERROR", "Could not find any implementation")
             return changed
         self._tell(plan)
-        return plan.pack()
+        return self._compile(plan, program).pack()
+
+    @staticmethod
+    def _compile(plan: Plan, program: Program) -> Plan:
+        if program.must_step or plan.settings["refit"] or plan.settings["refittable"]:
+            return plan  # lowered when it is loaded: single steps, or weights that may change
+        return replace(plan, compiled=program.whole_model().SerializeToString())
 
     def _tell(self, plan: Plan) -> None:
         if plan.settings["verbosity"] == "DETAILED":

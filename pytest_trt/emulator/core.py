@@ -128,7 +128,9 @@ class Core:
         with self._lock:
             if self._program is None:
                 policy = policy_of(self.settings)
-                self._program = Program(self.graph, policy, self.graph.outputs, self.host.device.session)
+                self._program = Program(
+                    self.graph, policy, self.graph.outputs, self.host.device.session, self.plan.compiled
+                )
             return self._program
 
     def _stepping(self) -> Program:

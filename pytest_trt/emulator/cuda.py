@@ -97,18 +97,18 @@ class CudaDevice:
         finally:
             self._context.pop()
 
-    def session(self, model: ModelProto) -> ort.InferenceSession:
+    def session(self, model: ModelProto | bytes) -> ort.InferenceSession:
         """Return a session on the GPU that waits for its own work."""
         return self._make(model, 0)
 
-    def _make(self, model: ModelProto, stream: int) -> ort.InferenceSession:
+    def _make(self, model: ModelProto | bytes, stream: int) -> ort.InferenceSession:
         # Integer convolutions are exact only as direct sums: cuDNN's default algorithm is one, Winograd is not.
         settings = {"device_id": str(self._ordinal), "use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}
         if stream:
             settings["user_compute_stream"] = str(stream)
         with self.current():
             return ort.InferenceSession(
-                model.SerializeToString(),
+                model if isinstance(model, bytes) else model.SerializeToString(),
                 session_options(),
                 providers=[(_PROVIDER, settings), "CPUExecutionProvider"],
             )

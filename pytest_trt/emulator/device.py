@@ -23,7 +23,7 @@ class Device(Protocol):
 
     name: str
 
-    def session(self, model: ModelProto) -> ort.InferenceSession:
+    def session(self, model: ModelProto | bytes) -> ort.InferenceSession:
         """Return a session for a whole engine."""
 
     def is_stream(self, handle: int) -> bool:
@@ -57,7 +57,7 @@ class HostDevice:
         self.streams = Streams()
         self._blocks: list[NDArray[np.uint8]] = []
 
-    def session(self, model: ModelProto) -> ort.InferenceSession:
+    def session(self, model: ModelProto | bytes) -> ort.InferenceSession:
         """Return a session on the CPU."""
         return cpu_session(model)
 

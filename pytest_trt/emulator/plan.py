@@ -29,6 +29,8 @@ class Plan:
         Compute capabilities that the plan runs on; with `ampere_plus` also every one from 80.
     model : bytes
         The ONNX model that is interpreted, weights included.
+    compiled : bytes
+        The lowered model: what the fast path runs. Empty where the engine runs step by step.
     settings : mapping
         Everything else that the engine needs, as plain JSON data (`program.Policy`, profiles, names, ...).
     """
@@ -40,14 +42,16 @@ class Plan:
     ampere_plus: bool = False
     version_compatible: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
+    compiled: bytes = b""
 
     def pack(self) -> bytes:
         """Return the plan as bytes; equal plans give equal bytes."""
-        fields = {key: value for key, value in vars(self).items() if key != "model"}
+        fields = {key: value for key, value in vars(self).items() if key not in ("model", "compiled")}
+        fields["split"] = len(self.model)
         header = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
-        body = header + self.model
+        body = header + self.model + self.compiled
         digest = hashlib.sha256(body).digest()
-        return _PREFIX.pack(MAGIC, len(header), len(self.model), digest) + body
+        return _PREFIX.pack(MAGIC, len(header), len(self.model) + len(self.compiled), digest) + body
 
     @staticmethod
     def is_headed(data: bytes) -> bool:
@@ -76,4 +80,5 @@ class Plan:
             raise PlanError("checksum mismatch: the serialized engine is corrupted")
         fields = json.loads(body[:header_length])
         fields["sms"] = tuple(fields["sms"])
-        return cls(model=bytes(body[header_length:]), **fields)
+        middle = header_length + fields.pop("split")
+        return cls(model=bytes(body[header_length:middle]), compiled=bytes(body[middle:]), **fields)

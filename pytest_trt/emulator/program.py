@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,10 @@ def session_options() -> ort.SessionOptions:
     return options
 
 
-def cpu_session(model: ModelProto) -> ort.InferenceSession:
-    """Return a session on the CPU."""
-    return ort.InferenceSession(
-        model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-    )
+def cpu_session(model: ModelProto | bytes) -> ort.InferenceSession:
+    """Return a session on the CPU, for a model or its bytes."""
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    return ort.InferenceSession(data, session_options(), providers=["CPUExecutionProvider"])
 
 
 class Program:
@@ -52,7 +52,9 @@ class Program:
     outputs : sequence of str
         Tensors to compute.
     session : callable, optional
-        Makes a session from a model; on the CPU by default.
+        Makes a session from a model or its bytes; on the CPU by default.
+    compiled : bytes
+        The lowered model, where it is known already.
     """
 
     def __init__(
@@ -60,16 +62,28 @@ class Program:
         graph: Graph,
         policy: Policy,
         outputs: Sequence[str],
-        session: Callable[[ModelProto], ort.InferenceSession] = cpu_session,
+        session: Callable[[ModelProto | bytes], ort.InferenceSession] = cpu_session,
+        compiled: bytes = b"",
     ) -> None:
         self._graph = graph
         self._outputs = list(outputs)
         self._make = session
+        self._policy = policy
+        self._compiled = compiled
         self._lock = threading.Lock()
-        self.lowered: Lowered = lower(graph, policy, self._outputs)
         self._whole: ort.InferenceSession | None = None
+        self._reads: list[str] = []
         self._single: dict[tuple[Any, ...], ort.InferenceSession] = {}
-        self.must_step = any(step.rounds_inputs for step in self.lowered.steps)
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        """The steps, their constants and types."""
+        return lower(self._graph, self._policy, self._outputs)
+
+    @cached_property
+    def must_step(self) -> bool:
+        """True where one session cannot do it: TF32 rounds the inputs of single steps."""
+        return not self._compiled and any(step.rounds_inputs for step in self.lowered.steps)
 
     @property
     def steps(self) -> list[Step]:
@@ -90,6 +104,8 @@ class Program:
 
     def whole_model(self) -> ModelProto:
         """Return the lowered graph as one ONNX model; its inputs and outputs are carried tensors."""
+        if self._compiled:
+            return ModelProto.FromString(self._compiled)
         nodes = [node for step in self.steps for node in step.nodes]
         reads = list(dict.fromkeys(name for step in self.steps for name in step.reads))
         constants = self.lowered.constants.protos(list(dict.fromkeys([*reads, *self._outputs])))
@@ -107,16 +123,15 @@ class Program:
         """Return the session of the whole graph; it is made once and may be run by several threads."""
         with self._lock:
             if self._whole is None:
-                self._whole = self._make(self.whole_model())
+                self._whole = self._make(self._compiled or self.whole_model())
+                self._reads = [value.name for value in self._whole.get_inputs()]
             return self._whole
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the outputs for these inputs, all carried, in one session; step by step where that must be."""
         if self.must_step:
             return self.run_steps(feeds)
-        session = self.whole_session()
-        names = {value.name for value in session.get_inputs()}
-        values = session.run(self._outputs, {name: feeds[name] for name in names})
+        values = self.whole_session().run(self._outputs, {name: feeds[name] for name in self._reads})
         return dict(zip(self._outputs, values, strict=True))
 
     def run_steps(self, feeds: Mapping[str, NDArray[Any]], observe: Observer | None = None) -> Arrays:

@@ -75,36 +75,33 @@ def windows(x: Float64, window: Window, out: Sequence[int], fill: float = 0.0) -
 
 @dataclass(frozen=True)
 class Columns:
-    """Input of a convolution as a matrix a group: `data` is (G, N * prod(out), C/g * prod(kernel))."""
+    """Input of a convolution as matrices: `data` is (N, G, C/g * prod(kernel), prod(out))."""
 
     data: Float64
-    batch: int
     out: tuple[int, ...]
 
     def times(self, weight: Float64) -> Float64:
         """Return the convolution with weights (M, C/g, *K), as (N, M, *out)."""
-        groups = self.data.shape[0]
+        batch, groups = self.data.shape[:2]
         filters = weight.shape[0]
-        matrix = weight.reshape(groups, filters // groups, -1).transpose(0, 2, 1)
         with np.errstate(invalid="ignore", over="ignore"):
-            product = np.matmul(self.data, matrix)
-        product = product.reshape(groups, self.batch, -1, filters // groups)
-        return np.asarray(product.transpose(1, 0, 3, 2).reshape(self.batch, filters, *self.out))
+            product = np.matmul(weight.reshape(groups, filters // groups, -1), self.data)
+        return np.asarray(product.reshape(batch, filters, *self.out))
+
+    def moduli(self) -> Columns:
+        """Return the columns of the input's absolute values."""
+        return Columns(np.abs(self.data), self.out)
 
 
 def columns(x: Float64, window: Window, groups: int) -> Columns:
-    """Return the im2col matrix of an input (N, C, *S)."""
+    """Return the im2col matrices of an input (N, C, *S)."""
     out = window.output_size(x.shape[2:])
     view = windows(x, window, out)
     batch, channels = x.shape[:2]
     rank = len(out)
-    view = (
-        view.reshape(batch, groups, channels // groups, *out, *window.kernel) if groups > 1 else view[:, None]
-    )
-    order = (1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank))
+    order = (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
     inner = channels // groups * math.prod(window.kernel)
-    data = np.ascontiguousarray(view.transpose(order)).reshape(groups, batch * math.prod(out), inner)
-    return Columns(data, batch, out)
+    return Columns(view.transpose(order).reshape(batch, groups, inner, math.prod(out)), out)
 
 
 def conv_transpose(x: Float64, weight: Float64, window: Window, groups: int) -> Float64:

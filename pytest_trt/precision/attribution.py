@@ -43,9 +43,9 @@ def attribute(layers: Iterable[LayerInfo], nodes: Collection[str], asked: str) -
     -----
     Read off TensorRT-RTX 1.7.1: a convolution is a `correlation`, `deconv` or `gemm` layer, or a `runtime_fusion`; its
     name is also in the metadata of `kgen` layers before and behind it, which pad, quantise or add the bias. A matrix
-    product with one row, one column or K = 1 is a `kgen` and nothing else, with the Cast before it fused: it reads
-    fp32 and has fp16 constants. In INT8 such a kernel holds the Q/DQ pairs as well, so its types prove nothing: seen
-    for convolutions of one channel and one pixel.
+    product with one row, one column or K = 1 is a `kgen` and nothing else, with the Casts around it fused: it reads
+    fp32, and its fp16 constants, where it has any, are the proof. In INT8 such a kernel holds the Q/DQ pairs as well,
+    so its types prove nothing: seen for convolutions of one channel and one pixel.
     """
     shown = _SHOWN.get(asked, asked)
     layers = tuple(layers)
@@ -57,9 +57,8 @@ def attribute(layers: Iterable[LayerInfo], nodes: Collection[str], asked: str) -
             continue
         if working:
             types = [kind for layer in working for kind in layer.inputs]
-        elif shown == "int8":
-            types = []
+            found[node] = asked if shown in types else (types[0] if types else UNPROVEN)
         else:
             types = [kind for layer in naming for kind in (*layer.inputs, *layer.constants, *layer.outputs)]
-        found[node] = asked if shown in types else (types[0] if types else UNPROVEN)
+            found[node] = asked if shown in types and shown != "int8" else UNPROVEN
     return found
