@@ -8,7 +8,7 @@ Claims: an engine has the precision that was asked for, a build repeats, builder
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from pytest_trt import strategies
 from pytest_trt.cases.limits import REFUSED, table
@@ -23,6 +23,8 @@ from ._build import attempt, build_twice, limit_example, make_request
 once_per_precision = pytest.mark.usefixtures("trt_precision")
 NETWORKS = ("ocr-direction", "ocr-detection", "ocr-recognition")
 # A convolution whose plan for SM80 and newer differs from the one for Turing: depthwise, 1-D, FP16.
+# An example beside the property: both inputs move, so that nothing but fused casts shows.
+SCALAR = "matmul-n1-m1-k1-o1-i1-w_int-s0"
 DEPTHWISE = "conv1d-n1-c16-o16-i8-k3-t1-p1x1-d1-g16-b1-w_int-s0"
 GEMM = "gemm-n4-k16-o8-ta0-tb0-al4-be4-b1-w_int-s0"
 STRIDED_DILATED = "conv_transpose2d-n1-c8-o8-i4x4-k3x3-t2x2-p0x0x0x0-d2x2-g1-b0-e0x0-w_int-s0"
@@ -54,6 +56,7 @@ def test_build_pool(built, case):
 
 @once_per_precision
 @given(case=strategies.gemm_cases())
+@example(case=Case.parse(SCALAR))
 @strategies.with_corners("gemm")
 def test_build_gemm(built, case):
     """Gemm and MatMul."""

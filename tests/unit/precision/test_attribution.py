@@ -41,7 +41,8 @@ def test_nodes_of_a_layer(metadata, names):
         ([layer("correlation", ["fp16"], ["n"])], "bf16", "fp16"),
         # a matrix times a vector, the Cast before it fused
         ([layer("kgen", ["fp32"], ["cast", "n"], constants=["fp16"])], "fp16", "fp16"),
-        ([layer("kgen", ["fp32"], ["n"], constants=["fp32"])], "fp16", "fp32"),
+        ([layer("kgen", ["fp32"], ["n"], constants=["fp32"])], "fp16", UNPROVEN),
+        ([layer("runtime_fusion", [], ["n"])], "fp16", UNPROVEN),
         ([layer("kgen", ["int8"], ["n"], constants=["int8"])], "int8", UNPROVEN),
         ([layer("correlation", ["fp32"], ["n"])], "tf32", "tf32"),
     ],
