@@ -68,6 +68,8 @@ class Examiner:
         self._there = (
             None if prepared.strong else {name for n in prepared.model.graph.node for name in n.output}
         )
+        # Casts and Q/DQ of the rewrite have tensors of their own, which nobody would mark.
+        self._inner = {name for node in source.nodes for name in node.outputs} - source.outputs.keys()
         self._marked: Subject | None = None
 
     def look(self, feeds: Mapping[str, Array], data: str, *, relations: bool) -> None:
@@ -226,7 +228,7 @@ class Examiner:
     ) -> None:
         base = Base(feeds, got, limits)
         has_batch = self.source.batch_symbol is not None and self._rows_are_apart(feeds)
-        inner = breaks_fusion(self.graph, self._there)
+        inner = breaks_fusion(self.graph, self._inner)
         for relation, broken in check_relations(self.subject, base, has_batch=has_batch, inner=inner):
             self.result.relations.add(relation)
             if isinstance(broken, Broken):

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 _MISSING = object()
+# Arguments of these types fit or not by their type alone; sequences are judged by what is in them.
+_BY_TYPE = frozenset({int, bool, str, float, type(None)})
 Accept = Callable[[Any], bool]
 
 
@@ -163,6 +165,7 @@ class Signature:
         self._overloads = overloads
         self._types = types
         self._parsed: list[list[tuple[Parameter, Accept]]] | None = None
+        self._seen: set[tuple[type, ...]] = set()
 
     def _fits(
         self, parameters: list[tuple[Parameter, Accept]], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -194,18 +197,15 @@ class Signature:
         TypeError
             Wrong number, name or type of an argument.
         """
+        kinds = tuple(map(type, args))
+        if kinds in self._seen and not kwargs:
+            return
         if self._parsed is None:
             self._parsed = [
                 [(parameter, self._types.accept(parameter.kind)) for parameter in parse(text)]
                 for text in self._overloads
             ]
-        if not kwargs:
-            for parameters in self._parsed:  # the usual call, without the general matching
-                if len(parameters) == len(args):
-                    for value, (_, accept) in zip(args, parameters, strict=True):
-                        if value is None or not accept(value):
-                            break
-                    else:
-                        return
         if not any(self._fits(parameters, args, kwargs) for parameters in self._parsed):
             raise _refusal(self._name, self._overloads, args, kwargs)
+        if not kwargs and _BY_TYPE.issuperset(kinds):
+            self._seen.add(kinds)  # the next call with such arguments is known to fit

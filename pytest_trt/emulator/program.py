@@ -105,7 +105,9 @@ class Program:
     def whole_model(self) -> ModelProto:
         """Return the lowered graph as one ONNX model; its inputs and outputs are carried tensors."""
         if self._compiled:
-            return ModelProto.FromString(self._compiled)
+            model = ModelProto()
+            model.ParseFromString(self._compiled)
+            return model
         nodes = [node for step in self.steps for node in step.nodes]
         reads = list(dict.fromkeys(name for step in self.steps for name in step.reads))
         constants = self.lowered.constants.protos(list(dict.fromkeys([*reads, *self._outputs])))
