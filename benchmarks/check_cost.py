@@ -2,13 +2,13 @@
 
     pip install -e '.[bench]' && python benchmarks/check_cost.py [--rounds 12] [--precision fp32 fp16 int8]
 
-Ours: `Workbench.check` of one model with one input on the emulator: rewrite, build, run, reference, limits,
-relations. Theirs: `Comparator.run` with two `OnnxrtRunner`s on the same input and on the model that ours builds (the FP16
-or Q/DQ graph, which it gets ready made), and `compare_accuracy`; its log is silenced. Every model has fresh weights, so that no cache of either side
-helps. A chain costs ours a second engine, for the relation that one more output
-changes nothing; it is reported beside, and the limit is held against single operators, which most drawn configurations
-are. Both are measured alternately in one process, and the ratio is taken model by model. Exit status 1:
-the median ratio is above the limit.
+Ours: `Workbench.check` of one model with one input on the emulator: rewrite, build, run, reference, limits, relations.
+Theirs: `Comparator.run` with two `OnnxrtRunner`s on the same input and on the model that ours builds (the FP16 or Q/DQ
+graph, which it gets ready made), and `compare_accuracy`; its log is silenced. Every model has fresh weights, so that no
+cache of either side helps. Both are measured alternately in one process, and the ratio is taken model by model.
+
+A chain costs ours a second engine, for the relation that one more output changes nothing. It is reported beside; the limit
+is held against single operators, which most drawn configurations are. Exit status 1: the median ratio is above the limit.
 """
 
 from __future__ import annotations
