@@ -16,10 +16,11 @@ from pytest_trt.check.operators import with_limit
 from pytest_trt.check.reference import OnnxRuntime
 from pytest_trt.check.relations import Base, Broken, check_relations
 from pytest_trt.check.subject import Subject
+from pytest_trt.numerics.battery import STRUCTURED
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
-from pytest_trt.numerics.judge import Measure, measure
-from pytest_trt.records import MISTRUSTED, VIOLATES, Finding, Tolerance
+from pytest_trt.numerics.judge import Measure, measure, measure_statistics
+from pytest_trt.records import MISTRUSTED, SUSPICIOUS, VIOLATES, Finding, Tolerance
 
 # A reference on which fewer elements than this were compared says nothing about being constant.
 TRUST_SIZE = 32
@@ -136,6 +137,7 @@ class Examiner:
                 self._finding("reference", name, data, guard, MISTRUSTED, "ONNX Runtime and float64 disagree")
             elif guard is not None and wide is direct.tensors and _same(got[name], values):
                 self._accept(name, data, guard, "direct")
+                self._doubt(name, got[name], bound, data)
                 limits[name] = bound
             else:
                 limits[name] = self._climb(name, got[name], bound, exact, data)
@@ -146,6 +148,7 @@ class Examiner:
         first = measure(got, bound)
         if not first.bad:
             self._accept(name, data, first, "direct")
+            self._doubt(name, got, bound, data)
             return bound
         for rung in self.rungs:
             if rung == "direct":
@@ -249,6 +252,16 @@ class Examiner:
         return all(
             np.array_equal(turned[name], values[order], equal_nan=True) for name, values in want.items()
         )
+
+    def _doubt(self, name: str, got: Array, bound: Bound, data: str) -> None:
+        """Add a finding where an output inside its hard limits is outside its statistical ones."""
+        if data in STRUCTURED:
+            return
+        found = measure_statistics(got, bound)
+        if found is not None and found.bad:
+            self._finding(
+                found.cause, name, data, found, SUSPICIOUS, "inside the hard limit: no proof, but no accident"
+            )
 
     def _accept(self, name: str, data: str, found: Measure, rung: str, note: str = "") -> None:
         self.result.compared += found.judged

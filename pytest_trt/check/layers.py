@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -115,6 +115,7 @@ def judge_layers(
         Rungs of the ladder to try, in order.
     """
     report = LayerReport()
+    contract = replace(contract, statistics=False)
     known = {
         name: Bound.exact(np.asarray(values, dtype=np.float64), graph.kinds.get(name, "fp32"))
         for name, values in (*feeds.items(), *got.items())

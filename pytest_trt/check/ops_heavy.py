@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_trt.check.interpret import Step, handles, settle
-from pytest_trt.numerics.bounds import Bound, arch_factor, certified, input_error, sum_error
+from pytest_trt.numerics.bounds import Bound, arch_factor, certified, input_error, sum_deviation, sum_error
 from pytest_trt.numerics.formats import U32, Float64
 from pytest_trt.numerics.ladder import fft_error, split_error, takes_winograd, winograd_error
 from pytest_trt.numerics.linear import Window, columns, conv_transpose, transposed_terms
@@ -64,9 +64,11 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
         mid = mid + bias.mid
         magnitude = magnitude + np.abs(bias.mid)
         terms += 1
-    error, exact = _accumulation(step, x, w, bias, mid, magnitude, product_part, terms, is_int8)
+    reading = _reading(step, x, w)
+    error = _accumulation(step, x, bias, mid, magnitude, product_part, terms, reading, is_int8)
+    exact = _certificate(x, w, bias, magnitude, reading) if products.alpha == 1.0 else None
     if products.alpha != 1.0:
-        error, exact = error + 2 * U32 * magnitude, None
+        error = error + 2 * U32 * magnitude
     if exact is not None:
         error = np.where(exact, 0.0, error)
     error = error + _inherited(products, x, w, bias, size_x, size_w)
@@ -76,45 +78,63 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
     if not finite.all():
         error = np.where(finite, error, 0.0)
     loose = _loose(products, x, w)
-    return Bound(mid, mid - error, mid + error, step.kind, loose=loose)
+    made = Bound(mid, mid - error, mid + error, step.kind, loose=loose)
+    if step.contract.statistics and x.kind == "fp32" and not is_int8 and products.alpha == 1.0:
+        if x.is_exact and w.is_exact and (bias is None or bias.is_exact):
+            squares = products.apply(size_x**2, size_w**2)
+            if bias is not None:
+                squares = squares + bias.mid**2
+            truncating = _factor(step, x.kind) is not None
+            made.sigma, made.bias = sum_deviation(mid, squares, terms, truncating=truncating, reading=reading)
+    return made
+
+
+def _factor(step: Step, kind: str) -> float | None:
+    """Return c_arch of the tensor cores that may run a product of this kind; None where none may."""
+    if kind in ("fp16", "bf16"):
+        return arch_factor(step.contract.sm, kind)
+    return arch_factor(step.contract.sm, "tf32") if step.contract.tf32 else None
+
+
+def _reading(step: Step, x: Bound, w: Bound) -> float:
+    """Return the relative error with which the operands of a product may be read together: TF32's truncation."""
+    if not step.contract.tf32 or x.kind != "fp32" or (x.scale is not None and w.scale is not None):
+        return 0.0
+    dx, dw = input_error("tf32", x.mid), input_error("tf32", w.mid)
+    return dx + dw + dx * dw
 
 
 def _accumulation(
     step: Step,
     x: Bound,
-    w: Bound,
     bias: Bound | None,
     mid: Float64,
     magnitude: Float64,
     product_part: Float64,
     terms: int,
+    reading: float,
     is_int8: bool,
-) -> tuple[Float64, np.ndarray | None]:
-    contract = step.contract
-    kind = x.kind
+) -> Float64:
     if is_int8:
         bias_part = magnitude - product_part
         error = REQUANT_ROUNDINGS * U32 * (np.abs(mid) + 2 * bias_part)
-        if not contract.integer:
-            error = error + sum_error(mid, magnitude, terms, 1.0, rounded_products=True)
-    elif kind in ("fp16", "bf16"):
-        factor = arch_factor(contract.sm, kind)
-        error = sum_error(mid, magnitude, terms, factor, rounded_products=False)
-    else:
-        factor = arch_factor(contract.sm, "tf32") if contract.tf32 else 1.0
-        error = sum_error(mid, magnitude, terms, factor, rounded_products=True)
-    reading = 0.0
-    if contract.tf32 and kind == "fp32" and not is_int8:
-        dx, dw = input_error("tf32", x.mid), input_error("tf32", w.mid)
-        reading = dx + dw + dx * dw
-    if reading:
-        error = error * (1 + reading) + reading * product_part
+        if not step.contract.integer:
+            error = error + sum_error(mid, magnitude, terms, None, rounded_products=True)
+        return error
+    error = sum_error(mid, magnitude, terms, _factor(step, x.kind), rounded_products=x.kind == "fp32")
+    return error * (1 + reading) + reading * product_part if reading else error
+
+
+def _certificate(
+    x: Bound, w: Bound, bias: Bound | None, magnitude: Float64, reading: float
+) -> np.ndarray | None:
+    """Return where every partial sum is exact in any order, or None where nothing can be said."""
     if reading or not (x.is_exact and w.is_exact and (bias is None or bias.is_exact)):
-        return error, None
+        return None
     quantum = None if x.lsb is None or w.lsb is None else x.lsb + w.lsb
     if bias is not None and bias.lsb is not None:
         quantum = bias.lsb if quantum is None else min(quantum, bias.lsb)
-    return error, certified(magnitude, quantum)
+    return certified(magnitude, quantum)
 
 
 def _inherited(

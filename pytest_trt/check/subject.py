@@ -69,6 +69,7 @@ class Subject:
             sm=self.rt.gpu.sm,
             weak=not self.prepared.strong and precision in ("fp16", "bf16"),
             cpu_kernels=self.rt.emulated and self.rt.device == "cpu",
+            statistics=True,
         )
 
     @cached_property

@@ -42,13 +42,14 @@ _CORES: dict[int, tuple[TensorCore, TensorCore | None]] = {
 _WORST = {"fp16": 3.0, "bf16": 1.375, "tf32": 1.75}
 
 
-def arch_factor(sm: int | None, inputs: str) -> float:
+def arch_factor(sm: int | None, inputs: str) -> float | None:
     """Return c_arch for inputs `fp16`, `bf16` or `tf32` on a compute capability such as 75; the worst known if None.
 
-    Capabilities that were not modelled in the source (Turing, GA10x, consumer Blackwell) take the worst known row.
+    Capabilities that were not modelled in the source (Turing, GA10x, consumer Blackwell) take the worst known row. None for
+    other inputs: no tensor core truncates their sums.
     """
     if inputs not in _WORST:
-        return 1.0
+        return None
     row = _CORES.get(sm) if sm is not None else None
     if row is None:
         return _WORST[inputs]
@@ -77,6 +78,8 @@ class Contract:
         How sums of products may be formed: `direct`, or besides it `splitk`, `winograd` or `fft`.
     cpu_kernels : bool
         The kernels are ONNX Runtime's own on a CPU, whose sigmoid has an absolute error only.
+    statistics : bool
+        Standard deviations are worked out as well.
     """
 
     tf32: bool = False
@@ -86,6 +89,7 @@ class Contract:
     weak: bool = False
     algorithm: str = "direct"
     cpu_kernels: bool = False
+    statistics: bool = False
 
     def unfused(self) -> Contract:
         """Return the contract of the rung `unfused`: the union of stored and not stored, integer and float."""
@@ -113,6 +117,8 @@ class Bound:
         Elements on which nothing is promised.
     kind : str
         Storage type: a key of `FORMATS`, or `int8`, `int32`, `int64`, `bool`, `fp64`.
+    sigma, bias : float64 ndarray or None
+        Standard deviation and bias of the error where they are known: of a sum of products, up to its output.
     scale : float64 ndarray or None
         For a dequantised tensor: the scale (broadcastable), `levels` being the integers behind it.
     """
@@ -123,6 +129,8 @@ class Bound:
     kind: str = "fp32"
     loose: BoolArray | None = None
     scale: Float64 | None = None
+    sigma: Float64 | None = None
+    bias: Float64 | None = None
     _lsb: list[int | None] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -157,19 +165,53 @@ class Bound:
 
 
 def sum_error(
-    mid: Float64, magnitude: Float64, terms: int, factor: float, *, rounded_products: bool
+    mid: Float64, magnitude: Float64, terms: int, factor: float | None, *, rounded_products: bool
 ) -> Float64:
     """Return the bound on the error of a sum in FP32, in any order.
 
-    [(n-1) u M c + u A] / (1 - n u): any summation tree, each node's exact value at most M; the term u A only
-    when products are rounded. `factor` is c_arch for tensor cores, 1 for CUDA cores.
+    ([n - 1] u M + u A) / (1 - n u): any summation tree, each node's exact value at most M; the term u A only when products
+    are rounded. With `factor`, a tensor core's c_arch, n u M c_arch: it truncates, also where it adds a single term.
     """
     middle = (magnitude + np.abs(mid)) * 0.5
-    error = middle * (max(terms - 1, 0) * U32) if factor == 1.0 else middle * (terms * U32 * factor)
+    error = middle * (max(terms - 1, 0) * U32 if factor is None else terms * U32 * factor)
     if rounded_products:
         error = error + U32 * magnitude
     # The conversion and scaling of a float64 reference itself costs at most a few units of 2**-53.
     return error * (1.0 / (1.0 - terms * U32)) + magnitude * (terms + 2) * 2.0**-53
+
+
+_SMALLEST_BLOCK = 4  # products that a tensor core adds at once, the least known
+
+
+def sum_deviation(
+    mid: Float64, squares: Float64, terms: int, *, truncating: bool, reading: float = 0.0
+) -> tuple[Float64, Float64]:
+    """Return the standard deviation and the largest bias of the error of a sum, for data that do not depend on the order.
+
+    sigma**2 = eps**2 / 3 n (S2 / 6 + s**2 / 3) + u**2 / 3 S2: partial sums of a random order have the energy of sampling
+    without replacement (S2: the sum of squared terms), and each FP32 product is rounded. Truncation doubles eps and adds a
+    bias of 2**-24 n/k |s| and a path term (0.29 * 2**-24 n/k)**2 S2, k products being added at once.
+
+    Theory: Higham & Mary, A new approach to probabilistic rounding error analysis, SISC 41(5), 2019, with the partial sums'
+    energy in place of their bound.
+
+    Parameters
+    ----------
+    reading : float
+        Relative error with which each operand may be read (TF32), 0 for none.
+    """
+    step = 2 * U32 if truncating else U32
+    variance = step**2 / 3 * terms * (squares / 6 + mid**2 / 3) + U32**2 / 3 * squares
+    bias = np.zeros_like(mid)
+    if truncating:
+        blocks = terms / _SMALLEST_BLOCK
+        bias = U32 * blocks * np.abs(mid)
+        variance = variance + (0.29 * U32 * blocks) ** 2 * squares
+    if reading:
+        # Truncation of operands: uniform in [0, reading], half of it a bias towards zero.
+        variance = variance + 2 * reading**2 / 12 * squares
+        bias = bias + reading * np.abs(mid)
+    return np.sqrt(variance), bias
 
 
 def certified(magnitude: Float64, quantum: int | None, bits: int = 24) -> BoolArray:
@@ -217,8 +259,7 @@ def store(bound: Bound, kind: str, *, may_skip: bool = False) -> Bound:
                 high=np.maximum(rounded, bound.mid),
                 _lsb=[],
             )
-        mid = rounded
-        return replace(bound, kind=kind, mid=mid, low=mid, high=mid, _lsb=[])
+        return replace(bound, kind=kind, mid=rounded, low=rounded, high=rounded, _lsb=[])
     low, high = round_to(bound.low, kind), round_to(bound.high, kind)
     if may_skip:
         return replace(

@@ -10,7 +10,7 @@ from pytest_trt.check import relations
 from pytest_trt.check.examine import Examiner
 from pytest_trt.check.graph import Graph
 from pytest_trt.check.workbench import Workbench
-from pytest_trt.errors import ConformanceError, ExecutionError
+from pytest_trt.errors import ConformanceError, ExecutionError, SuspiciousWarning
 from pytest_trt.numerics.bounds import Contract
 from pytest_trt.precision import prepare
 from pytest_trt.records import RUNGS, Settings
@@ -49,6 +49,20 @@ def test_numbers_out_of_line_are_caught_by_their_own_rule(fault, check, data):
     model = conv_model(integer=check == "certificate")
     assert findings(model, fault, "fp32", PROFILE, data=data) == {check}
     assert findings(model, None, "fp32", PROFILE, data=data) == set()
+
+
+@pytest.mark.parametrize(("fault", "check"), [("conv_strays", "statistics"), ("conv_noisy", "slices")])
+def test_errors_inside_the_hard_limit_are_suspicious(fault, check):
+    model, options = conv_model(integer=False), {"precision": "fp32", "profile": PROFILE}
+    verdict = bench(fault).judge(model, data=("uniform11",), **options)
+    assert {found.check for found in verdict.findings} == {check}
+    assert verdict.status == "suspicious" and not verdict.passed
+    with pytest.raises(ConformanceError, match=f"suspicious: {check}"):
+        bench(fault).check(model, data=("uniform11",), drawn=True, **options)
+    own = {"x": np.random.default_rng(3).uniform(-1, 1, (4, 3, 6, 6)).astype(np.float32)}
+    with pytest.warns(SuspiciousWarning):
+        assert bench(fault).check(model, own, **options).status == "suspicious"
+    assert bench().judge(model, data=("uniform11",), **options).status == "conforms"
 
 
 @pytest.mark.parametrize(

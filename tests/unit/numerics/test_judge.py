@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.numerics.bounds import Bound, widen
-from pytest_trt.numerics.judge import describe_pattern, measure
+from pytest_trt.numerics.judge import describe_pattern, measure, measure_statistics
 
 
 def test_values_inside_are_counted_and_those_with_one_value_too():
@@ -61,3 +61,41 @@ def test_patterns_are_named(place, words):
     bad = np.zeros((3, 8, 4, 5), bool)
     bad[place] = True
     assert describe_pattern(bad).startswith(words)
+
+
+def statistical(size=400):
+    mid = np.ones((4, 10, size // 40)) * 3.0
+    bound = widen(Bound.exact(mid, "fp32"), 1e-3)
+    bound.sigma, bound.bias = np.full(mid.shape, 1e-5), np.zeros(mid.shape)
+    return bound
+
+
+def test_random_errors_of_the_known_size_are_no_news():
+    bound = statistical()
+    noise = np.random.default_rng(0).normal(0, 1e-5, bound.mid.shape)
+    found = measure_statistics(bound.mid + noise, bound)
+    assert (found.bad, found.judged) == (0, 400)
+
+
+def test_one_error_beyond_twelve_sigma_is_told():
+    bound = statistical()
+    got = bound.mid.copy()
+    got[1, 2, 3] += 1.3e-4
+    found = measure_statistics(got, bound)
+    assert (found.bad, found.cause, found.index) == (1, "statistics", (1, 2, 3))
+
+
+def test_a_channel_whose_errors_are_too_large_together_is_told():
+    bound = statistical()
+    got = bound.mid.copy()
+    got[:, 4] += 5e-5
+    found = measure_statistics(got, bound)
+    assert found.cause == "slices" and found.bad == got[:, 4].size
+    assert found.pattern.startswith("4th channel only")
+
+
+def test_nothing_is_said_without_a_deviation_or_about_certified_elements():
+    bound = statistical()
+    assert measure_statistics(bound.mid, Bound.exact(bound.mid, "fp32")) is None
+    bound.low = bound.high = bound.mid
+    assert measure_statistics(bound.mid, bound) is None
