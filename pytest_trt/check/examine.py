@@ -24,6 +24,8 @@ from pytest_trt.records import MISTRUSTED, SUSPICIOUS, VIOLATES, Finding, Tolera
 
 # A reference on which fewer elements than this were compared says nothing about being constant.
 TRUST_SIZE = 32
+# The share of a reference that has to differ from the rest.
+TRUST_SHARE = 0.01
 # Half-width, in measured standard deviations, inside which two runs of an unlimited graph must agree.
 NOISE_SIGMAS = 12.0
 
@@ -85,10 +87,7 @@ class Examiner:
         )
         for name, values in want.items():
             if values.dtype.kind == "f":
-                varied = values.size > 1 and bool(np.any(values != values.reshape(-1)[0]))
-                self.result.spread[name] = (
-                    self.result.spread.get(name, False) or varied or values.size < TRUST_SIZE
-                )
+                self.result.spread[name] = self.result.spread.get(name, False) or _says_something(values)
         if relations and not self.result.findings:
             self._relate(feeds, got, limits, data)
 
@@ -309,6 +308,14 @@ class Examiner:
             "int8": "INT8 inputs, INT32 accumulation, the engine's own scales",
         }[kind]
         return f"{' <- '.join(chain)}: {arithmetic}"
+
+
+def _says_something(values: Array) -> bool:
+    """Tell whether a reference is varied enough for a comparison with it to mean anything; small ones always are."""
+    if values.size < TRUST_SIZE:
+        return True
+    other = int(np.count_nonzero(values != values.reshape(-1)[0]))
+    return other >= TRUST_SHARE * values.size
 
 
 def _held(values: Array, bound: Bound | None) -> Measure | None:

@@ -252,8 +252,7 @@ class Workbench:
                         rng = np.random.default_rng([self.settings.seed, seed, zlib.crc32(kind.encode())])
                         feeds = draw_feeds(source, sizes, kind, precision, scale, ranges, rng)
                     examiner.look(feeds, kind, relations=position == 0)
-                if given is None and len(kinds) > 1:
-                    examiner.distrust()
+                examiner.distrust()
             finally:
                 examiner.close()
         return self._verdict(examiner, rt, precision, kinds, source, profile, label)
