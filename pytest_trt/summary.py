@@ -106,5 +106,7 @@ class Summary:
                 terminalreporter.write_line(self.describe())
             except TrtError as error:  # each test that needed it has failed with the same words
                 terminalreporter.write_line(f"trt: {error}")
-        for line in summarise(self.ledger, self.session.gpu.name):
+        builder = self.session.discovery.builder if self.ledger.support() else None
+        names = (builder.title,) if builder is not None else ()
+        for line in summarise(self.ledger, self.session.gpu.name, *names):
             terminalreporter.write_line(line, red=line.startswith("problem: "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_trt.runtime.load import Discovery
 
 TITLE = "TensorRT conformance"
+
+WIDTH = 110  # of lines that list many things
 
 
 def describe_session(settings: Settings, gpu: GpuClass, discovery: Discovery) -> str:
@@ -65,8 +68,11 @@ def _is_number(cell: str) -> bool:
     return not cell or cell[0].isdigit() or cell == "-"
 
 
-def summarise(ledger: Ledger, gpu: str) -> list[str]:
-    """Return the lines of the summary; none when there is no news."""
+def summarise(ledger: Ledger, gpu: str, builder: str = "the real builder") -> list[str]:
+    """Return the lines of the summary; none when there is no news.
+
+    `gpu` is the GPU class of the session, `builder` the real TensorRT that built, by name and version.
+    """
     lines: list[str] = []
     tallies = ledger.tallies()
     if tallies:
@@ -77,11 +83,11 @@ def summarise(ledger: Ledger, gpu: str) -> list[str]:
         whole = Counts()
         for counts in tallies.values():
             whole.merge(counts)
-        lines += _totals(whole)
+        lines += _totals(whole, gpu)
     lines += _not_run(ledger, gpu)
     support = ledger.support()
     if support:
-        lines += ["support of the real builder, operator family x precision x GPU class:"]
+        lines += [f"what {builder} built, operator family x precision and GPU class:"]
         lines += [f"  {line}" for line in _support(support)]
     lines += [f"problem: {text}" for text in ledger.problems]
     return lines
@@ -96,20 +102,24 @@ def _row(test: str, precision: str, counts: Counts) -> tuple[str, ...]:
     return (test, precision, str(counts.checks), words, f"{counts.compared:,}", share)
 
 
-def _totals(whole: Counts) -> list[str]:
+def _totals(whole: Counts, gpu: str) -> list[str]:
     lines = []
     if whole.places:
-        lines.append(f"checked on: {', '.join(sorted(whole.places))}")
+        lines.append(f"checked on: {', '.join(sorted(whole.places))}; GPU class {gpu}")
     if whole.data:
-        lines.append(f"data: {_counted(whole.data)}")
+        lines += _filled(f"data: {_counted(whole.data)}")
     if whole.relations:
-        lines.append(f"relations that held: {_counted(whole.relations)}")
+        lines += _filled(f"relations that held: {_counted(whole.relations)}")
     if whole.unjudged:
-        lines.append(f"{UNJUDGED}, operators without a limit: {_counted(whole.unjudged)}")
+        lines += _filled(f"{UNJUDGED}, operators without a limit: {_counted(whole.unjudged)}")
     lines += [
         f"tolerance of a marker, {number}x: {text}" for text, number in sorted(whole.tolerances.items())
     ]
     return lines
+
+
+def _filled(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")
 
 
 def _counted(counter: Counter[str]) -> str:

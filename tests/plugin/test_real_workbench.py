@@ -70,7 +70,7 @@ def test_a_users_file(bare_trt: Trt) -> None:
         [
             "trt: emulator (tensorrt-10.13*) on cpu as t4 (sm_75); fp32 fp16 int8; budget quick; seed 0*",
             "test_it.py::test_check * fp32 * 1  conforms *",
-            "checked on: emulator (tensorrt-10.13*)",
+            "checked on: emulator (tensorrt-10.13*); GPU class t4",
         ]
     )
 

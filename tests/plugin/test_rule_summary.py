@@ -27,7 +27,7 @@ def test_the_table(trt: Trt) -> None:
             "test_it.py::test_a  int8            4  conforms                   4,000       25 %",
             "test_it.py::test_b  fp16            1  unjudged                      10        0 %",
             "test_it.py::test_c  fp16            2  1 conforms, 1 violates     1,009       26 %",
-            "checked on: fake 1.0",
+            "checked on: fake 1.0; GPU class *",
             "data: tiny 14",
             "relations that held: identical rows 10",
             "unjudged, operators without a limit: Softmax 4",
@@ -64,7 +64,7 @@ def test_the_support_map(trt: Trt) -> None:
     result = trt.run("--trt-precision=int8,fp16")
     result.stdout.fnmatch_lines(
         [
-            "support of the real builder, operator family x precision x GPU class:",
+            "what * built, operator family x precision and GPU class:",
             "  family  fp16 t4             int8 t4",
             "  conv2d  builds 2            falls back to fp32 2",
             "  gemm    refused in words 1  -",
