@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
+# A shell starts a background job with Ctrl-C ignored, and every process below inherits that: CI may be such a job.
 TEST = """
+import signal
 import threading
 import numpy as np
 from onnx import TensorProto, helper
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def test_endless(trt_session):
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [64])
