@@ -17,6 +17,7 @@ from pytest_trt.errors import NotEmulated
 
 if TYPE_CHECKING:
     from pytest_trt.emulator.host import Host
+    from pytest_trt.emulator.reporting import Reporter
 
 _KEPT_DUNDERS = frozenset(
     "__len__ __getitem__ __setitem__ __iter__ __bool__ __eq__ __ne__ __hash__ __repr__ __str__ __call__".split()
@@ -32,6 +33,42 @@ class Bound:
 
     def _setup(self, *args: Any) -> None:
         """Fill an object that the emulator makes itself."""
+
+
+class Recorded(Bound):
+    """An object that errors can be recorded of."""
+
+    _reporter: Reporter
+
+    @property
+    def error_recorder(self) -> Any:
+        """The attached recorder, or None."""
+        return self._reporter.recorder
+
+    @error_recorder.setter
+    def error_recorder(self, value: Any) -> None:
+        self._reporter.attach(value)
+
+
+class Threaded(Recorded):
+    """A builder, runtime or refitter: made with a logger, and may use threads."""
+
+    _logger: Any
+    _threads = 1
+
+    @property
+    def logger(self) -> Any:
+        """The logger."""
+        return self._logger
+
+    @property
+    def max_threads(self) -> int:
+        """How many threads may be used; the emulator uses one."""
+        return self._threads
+
+    @max_threads.setter
+    def max_threads(self, value: int) -> None:
+        self._threads = value
 
 
 class CallbackType(type):

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from pytest_trt.emulator import dtypes, layers
-from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.bound import Threaded
 from pytest_trt.emulator.building import (
     Refusal,
     check_config,
@@ -56,7 +56,7 @@ class _Progress:
             shielded(self._monitor.phase_finish, phase)
 
 
-class Builder(Bound):
+class Builder(Threaded):
     """Builds engines."""
 
     _reporter: Reporter
@@ -65,29 +65,6 @@ class Builder(Bound):
         self._reporter = self._host.reporter(self, logger, "createInferBuilder")
         self._logger = logger
         self._threads = 1
-
-    @property
-    def logger(self) -> Any:
-        """The logger."""
-        return self._logger
-
-    @property
-    def error_recorder(self) -> Any:
-        """The attached recorder, or None."""
-        return self._reporter.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, value: Any) -> None:
-        self._reporter.attach(value)
-
-    @property
-    def max_threads(self) -> int:
-        """How many threads the builder may use; it uses one."""
-        return self._threads
-
-    @max_threads.setter
-    def max_threads(self, value: int) -> None:
-        self._threads = value
 
     @property
     def num_DLA_cores(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.bound import Recorded
 from pytest_trt.emulator.core import Core, fits
 from pytest_trt.emulator.reporting import Reporter, shielded
 
@@ -20,7 +20,7 @@ def _release(users: dict[int, int], number: int) -> None:
     users.pop(number, None)
 
 
-class ContextState(Bound):
+class ContextState(Recorded):
     """A context of an engine as far as it is set up: profile, shapes, addresses, callbacks."""
 
     _engine: Engine
@@ -78,15 +78,6 @@ class ContextState(Bound):
     @name.setter
     def name(self, value: str) -> None:
         self._label = value
-
-    @property
-    def error_recorder(self) -> Any:
-        """The attached recorder, or None."""
-        return self._reporter.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, value: Any) -> None:
-        self._reporter.attach(value)
 
     @property
     def debug_sync(self) -> bool:

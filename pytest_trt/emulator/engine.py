@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_trt.emulator import dtypes
-from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.bound import Bound, Recorded
 from pytest_trt.emulator.context import ExecutionContext
 from pytest_trt.emulator.core import Core, Port
 from pytest_trt.emulator.enums import ITEM_BYTES
@@ -15,7 +15,7 @@ from pytest_trt.emulator.inspector import Inspector
 from pytest_trt.emulator.reporting import Reporter
 
 
-class Engine(Bound):
+class Engine(Recorded):
     """A deserialized engine."""
 
     _core: Core
@@ -35,15 +35,6 @@ class Engine(Bound):
                 "INVALID_ARGUMENT", f"ICudaEngine::{where}", f"Given invalid tensor name: {name}"
             )
         return port
-
-    @property
-    def error_recorder(self) -> Any:
-        """The attached recorder, or None."""
-        return self._reporter.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, value: Any) -> None:
-        self._reporter.attach(value)
 
     @property
     def name(self) -> str:

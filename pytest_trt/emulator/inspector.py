@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.emulator import dtypes, layers
-from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.bound import Recorded
 
 if TYPE_CHECKING:
     from pytest_trt.emulator.engine import Engine
 
 
-class Inspector(Bound):
+class Inspector(Recorded):
     """Tells of an engine's layers."""
 
     _engine: Engine
@@ -30,15 +30,6 @@ class Inspector(Bound):
     @execution_context.setter
     def execution_context(self, value: Any) -> None:
         self._context = value
-
-    @property
-    def error_recorder(self) -> Any:
-        """The attached recorder, or None."""
-        return self._reporter.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, value: Any) -> None:
-        self._reporter.attach(value)
 
     @property
     def _is_new(self) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.bound import Threaded
 from pytest_trt.emulator.plan import HEADER_BYTES, Plan, PlanError
 from pytest_trt.emulator.reporting import Reporter
 
 
-class Runtime(Bound):
+class Runtime(Threaded):
     """Makes engines of plans."""
 
     _reporter: Reporter
@@ -22,29 +22,6 @@ class Runtime(Bound):
         self._directory = ""
         self._defer = False
         self._core = -1
-
-    @property
-    def logger(self) -> Any:
-        """The logger."""
-        return self._logger
-
-    @property
-    def error_recorder(self) -> Any:
-        """The attached recorder, or None."""
-        return self._reporter.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, value: Any) -> None:
-        self._reporter.attach(value)
-
-    @property
-    def max_threads(self) -> int:
-        """How many threads the runtime may use; it uses one."""
-        return self._threads
-
-    @max_threads.setter
-    def max_threads(self, value: int) -> None:
-        self._threads = value
 
     @property
     def num_DLA_cores(self) -> int:

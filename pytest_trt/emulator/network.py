@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from onnx import NodeProto, helper
 
-from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.bound import Recorded
 from pytest_trt.emulator.graph import Graph, TensorInfo, infer
 from pytest_trt.emulator.reporting import Reporter
 from pytest_trt.emulator.tensors import Layer, Tensor
@@ -19,7 +19,7 @@ def _move(table: dict[str, T], old: str, new: str) -> None:
         table[new] = table.pop(old)
 
 
-class Network(Bound):
+class Network(Recorded):
     """A network definition, filled by `OnnxParser`."""
 
     _builder: Any
@@ -137,15 +137,6 @@ class Network(Bound):
     def has_explicit_precision(self) -> bool:
         """False: the flag has been dead since 8.0."""
         return False
-
-    @property
-    def error_recorder(self) -> Any:
-        """The attached recorder, or None."""
-        return self._reporter.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, value: Any) -> None:
-        self._reporter.attach(value)
 
     @property
     def num_inputs(self) -> int:

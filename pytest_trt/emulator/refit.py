@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.bound import Threaded
 from pytest_trt.emulator.core import Core
 from pytest_trt.emulator.reporting import Reporter
 from pytest_trt.emulator.values import Weights
@@ -19,7 +19,7 @@ _ROLES = {
 }
 
 
-class Refitter(Bound):
+class Refitter(Threaded):
     """Changes the weights of a refittable engine."""
 
     _core: Core
@@ -35,29 +35,6 @@ class Refitter(Bound):
         self._validate = True
         if not self._core.settings["refit"]:
             self._reporter.error("INVALID_ARGUMENT", "createInferRefitter", "The engine is not refittable")
-
-    @property
-    def logger(self) -> Any:
-        """The logger."""
-        return self._logger
-
-    @property
-    def error_recorder(self) -> Any:
-        """The attached recorder, or None."""
-        return self._reporter.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, value: Any) -> None:
-        self._reporter.attach(value)
-
-    @property
-    def max_threads(self) -> int:
-        """How many threads the refitter may use; it uses one."""
-        return self._threads
-
-    @max_threads.setter
-    def max_threads(self, value: int) -> None:
-        self._threads = value
 
     @property
     def weights_validation(self) -> bool:
