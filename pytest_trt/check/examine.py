@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -114,9 +114,7 @@ class Examiner:
         wide = direct.tensors
         guards = {n: _held(values, direct.tensors.get(n)) for n, values in want.items()}
         if any(guard is not None and guard.bad for guard in guards.values()):
-            wide = interpret(
-                self.graph, exact, replace(self.subject.contract.unfused(), cpu_kernels=True)
-            ).tensors
+            wide = interpret(self.graph, exact, self.subject.contract.unfused()).tensors
         limits: dict[str, Bound] = {}
         for name, values in want.items():
             bound = direct.tensors.get(name)

@@ -176,15 +176,15 @@ def _sigmoid_values(v: Float64) -> Float64:
 
 @handles("Sigmoid")
 def _sigmoid(step: Step) -> list[Bound]:
-    # 6 U p (1 + |x| p(-x)), and a floor where p underflows in FP32. ONNX Runtime's CPU kernel is a rational approximation:
-    # its error is absolute, at most 2.8 U over [-100, 100] (5 million points), so that small p lose all their digits.
-    floor = 4 * U32 if step.contract.cpu_kernels else 2.0**-126
+    # As 1 / (1 + exp(-x)): 6 U p (1 + |x| p(-x)). As 1/2 + tanh(x / 2) / 2 or 1 - p(-x), which libraries use as well, the error
+    # is absolute: half of tanh's 8 U and two roundings of numbers up to 1. Small p then lose their digits. ONNX Runtime's CPU
+    # kernel is off by at most 2.8 U over [-100, 100] (5 million points).
     return [
         monotone(
             step,
             step.arg(0),
             _sigmoid_values,
-            lambda v, p: 6 * U32 * p * (1 + np.abs(v) * _sigmoid_values(-v)) + floor,
+            lambda v, p: 6 * U32 * p * (1 + np.abs(v) * _sigmoid_values(-v)) + 5 * U32,
         )
     ]
 

@@ -68,7 +68,6 @@ class Subject:
             tf32=precision == "tf32",
             sm=self.rt.gpu.sm,
             weak=not self.prepared.strong and precision in ("fp16", "bf16"),
-            cpu_kernels=self.rt.emulated and self.rt.device == "cpu",
             statistics=True,
         )
 

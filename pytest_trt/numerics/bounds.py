@@ -76,8 +76,6 @@ class Contract:
         Weak typing: any tensor may be stored in the low type or in FP32.
     algorithm : str
         How sums of products may be formed: `direct`, or besides it `splitk`, `winograd` or `fft`.
-    cpu_kernels : bool
-        The kernels are ONNX Runtime's own on a CPU, whose sigmoid has an absolute error only.
     statistics : bool
         Standard deviations are worked out as well.
     """
@@ -88,7 +86,6 @@ class Contract:
     integer: bool = True
     weak: bool = False
     algorithm: str = "direct"
-    cpu_kernels: bool = False
     statistics: bool = False
 
     def unfused(self) -> Contract:

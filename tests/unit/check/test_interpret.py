@@ -37,7 +37,7 @@ def honest_outputs(case, precision):
         ranges = measure_ranges(model, [feeds]) | reach
     graph = Graph(prepare(model, precision, strong=True, ranges=ranges or None).matched)
     reference = OnnxRuntime(graph.model)
-    contract = Contract(cpu_kernels=True).unfused()
+    contract = Contract().unfused()
     for kind in kinds_for(precision, DATA_KINDS):
         feeds = draw_feeds(source, case.input_shapes, kind, precision, scale, ranges, rng)
         exact = {n: Bound.exact(v.astype(np.float64), "fp32") for n, v in feeds.items()}
