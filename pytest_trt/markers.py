@@ -12,7 +12,7 @@ LINES: tuple[str, ...] = (
     "gpu(*classes, min_sm=None, max_sm=None): the test applies to these GPU classes or compute capabilities "
     "(75: SM 7.5)",
     "trt_model(source, profile={name: (min, opt, max)}): the ONNX model (path, bytes, ModelProto or a "
-    "callable that returns one) of the fixtures engine and context; relative: beside the test file",
+    "callable that returns one: source=make_model) of the fixtures engine and context; relative: beside the test file",
     "trt_tolerance(atol=None, rtol=None, why=): judge by this allowance instead of the derived interval; why "
     "is required and printed",
     "trt_data(*kinds): batteries or kinds of data of this test's checks, instead of --trt-data",

@@ -103,7 +103,7 @@ def _closest(item: pytest.Item, name: str, read: Callable[[pytest.Mark], Any]) -
 
 
 def _refuse(mark: pytest.Mark, why: str, mend: str | None = None) -> SettingsError:
-    usage = next(line for line in LINES if line.startswith(f"{mark.name}(")).split(": ", 1)[0]
+    usage = next(line for line in LINES if line.startswith(f"{mark.name}(")).split("): ", 1)[0] + ")"
     words = [repr(word) for word in mark.args] + [f"{key}={value!r}" for key, value in mark.kwargs.items()]
     return SettingsError(f"marker {mark.name}({', '.join(words)}): {why}", mend=mend or f"write {usage}")
 
@@ -147,7 +147,7 @@ def _gpu(mark: pytest.Mark) -> GpuMark:
         try:
             classes = tuple(hardware.get(name).name for name in classes)
         except SettingsError as error:
-            raise _refuse(mark, "; ".join((error.what, *error.why)), error.mend) from None
+            raise _refuse(mark, "; ".join((error.what, *error.why))) from None
     return GpuMark(classes, **mark.kwargs)
 
 
@@ -204,12 +204,14 @@ def _tolerance(mark: pytest.Mark) -> Tolerance:
 def _data(mark: pytest.Mark) -> tuple[str, ...]:
     _check_keywords(mark, ())
     names = _check_strings(mark, "kind of data")
+    if not names:
+        raise _refuse(mark, "no kind of data is named")
     from pathlib import Path
 
     try:
-        return parse_data(list(names), Source("marker trt_data", Path()))
+        return parse_data(list(names), Source("", Path()))
     except SettingsError as error:
-        raise _refuse(mark, "; ".join((error.what, *error.why)), error.mend) from None
+        raise _refuse(mark, "; ".join((error.what.removeprefix(": "), *error.why)), error.mend) from None
 
 
 def _single(mark: pytest.Mark, name: str, kind: type) -> Any:

@@ -25,8 +25,8 @@ def test_reaches_the_check(trt: Trt) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("'tinny'", "'tinny' is unknown; good values: quick, default, full"),
-        ("", "'' is unknown"),
+        ("'tinny'", "marker trt_data('tinny'): 'tinny' is unknown; good values: quick, default, full"),
+        ("", "marker trt_data(): no kind of data is named"),
         ("3", "3 is no kind of data"),
         ("kind='tiny'", "unknown argument 'kind'"),
     ],

@@ -52,4 +52,7 @@ def test_every_marker_has_to_admit(trt: Trt) -> None:
 )
 def test_wrong_arguments(trt: Trt, arguments: str, words: str) -> None:
     trt.tests(f"import pytest\n@pytest.mark.gpu({arguments})\ndef test_a(): pass")
-    assert f"marker gpu({arguments}): {words}" in trt.refusal()
+    told = trt.refusal()
+    assert f"marker gpu({arguments}): {words}" in told
+    assert "mend   write gpu(*classes, min_sm=None, max_sm=None)" in told or "did you mean" in told
+    assert "auto" not in told, "a marker has no auto"

@@ -51,6 +51,22 @@ def test_bytes_and_callables(trt: Trt, source: str) -> None:
     trt.run("--trt-precision=int8").assert_outcomes(passed=1)
 
 
+def test_a_callable_may_give_a_path(trt: Trt) -> None:
+    below = trt.pytester.mkdir("below")
+    (below / "m.onnx").write_bytes(b"model")
+    (below / "test_b.py").write_text("""
+import pytest
+from pathlib import Path
+@pytest.mark.trt_model(source=lambda: "m.onnx")
+def test_a(engine): assert engine.asked[0] == Path(__file__).with_name("m.onnx")
+@pytest.mark.trt_model(source=lambda: "no.onnx")
+def test_b(engine): pass
+""")
+    result = trt.run("below", "--trt-precision=int8")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*no such file: model 'no.onnx' of marker trt_model*"])
+
+
 def test_a_model_proto(trt: Trt) -> None:
     trt.tests("""
         import pytest
@@ -96,4 +112,7 @@ def test_the_closest_counts(trt: Trt) -> None:
 )
 def test_wrong_arguments(trt: Trt, arguments: str, words: str) -> None:
     trt.tests(f"import pytest\n@pytest.mark.trt_model({arguments})\ndef test_a(engine): pass")
-    assert words in trt.refusal()
+    told = trt.refusal()
+    assert words in told
+    if "did you mean" not in told:
+        assert "mend   write trt_model(source, profile={name: (min, opt, max)})" in told
