@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
@@ -253,7 +254,50 @@ class OnnxParser(Bound):
         finally:
             for value in shapeless:
                 value.type.tensor_type.ClearField("shape")
-        return self._unsupported(model)
+        return self._unsupported(model) or self._unregistered(model) or self._asymmetric(model)
+
+    @staticmethod
+    def _unregistered(model: onnx.ModelProto) -> list[_Fault]:
+        """The parser has never read `sparse_initializer`."""
+        sparse = {tensor.values.name for tensor in model.graph.sparse_initializer}
+        return [
+            _Fault(
+                "INVALID_GRAPH",
+                "Assertion failed: (ctx->tensors().count(inputName)): Node input was not registered.",
+                position,
+                node.name,
+                node.op_type,
+            )
+            for position, node in enumerate(model.graph.node)
+            if sparse.intersection(node.input)
+        ]
+
+    @staticmethod
+    def _asymmetric(model: onnx.ModelProto) -> list[_Fault]:
+        """Zero points have to be zero, and dequantised constants signed (seen with TensorRT-RTX 1.7.1)."""
+        constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                constants[node.output[0]] = node.attribute[0].t
+        faults = []
+        for position, node in enumerate(model.graph.node):
+            if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or node.domain not in (
+                "",
+                "ai.onnx",
+            ):
+                continue
+            data = constants.get(node.input[0])
+            zero = constants.get(node.input[2]) if len(node.input) > 2 else None
+            if data is not None and data.data_type == onnx.TensorProto.UINT8:
+                text = "Assertion failed: status.is_success(): Found unsupported input type of UINT8"
+                faults.append(_Fault("UNSUPPORTED_NODE", text, position, node.name, node.op_type))
+            elif zero is not None and np.any(onnx.numpy_helper.to_array(zero).astype(np.float32)):
+                text = (
+                    "Assertion failed: shiftIsAllZeros(zeroPoint): Non-zero zero point is not supported. Please set "
+                    "kENABLE_UINT8_AND_ASYMMETRIC_QUANTIZATION_DLA to enable asymmetric quantization if it is on DLA."
+                )
+                faults.append(_Fault("INVALID_NODE", text, position, node.name, node.op_type))
+        return faults
 
     def _unsupported(self, model: onnx.ModelProto) -> list[_Fault]:
         local = {function.name for function in model.functions}

@@ -479,3 +479,50 @@ def test_a_logger_must_call_the_base_constructor(driver):
     with pytest.raises(TypeError):
         driver.trt.Builder(object())
     assert driver.trt.Builder(logger_of(driver.trt)[0]) is not None
+
+
+def _quantized(zero, weights=None):
+    constants = {"s": np.float32(0.1), "z": zero}
+    first = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"])
+    if weights is not None:
+        constants["w"] = weights
+    nodes = [first, helper.make_node("DequantizeLinear", ["q" if weights is None else "w", "s", "z"], ["y"])]
+    return make(nodes, {"x": [4]}, {"y": [4]}, constants)
+
+
+def _errors(driver, model):
+    parser = driver.trt.OnnxParser(driver.builder.create_network(1), driver.logger)
+    return None if parser.parse(model.SerializeToString()) else parser.get_error(0)
+
+
+@pytest.mark.parametrize("zero", [np.uint8(128), np.int8(3)])
+def test_asymmetric_quantization_is_refused_as_tensorrt_does(driver, zero):
+    error = _errors(driver, _quantized(zero))
+    assert error.code() == driver.trt.ErrorCode.INVALID_NODE and error.node_operator() == "QuantizeLinear"
+    assert "Non-zero zero point is not supported" in error.desc()
+    constant = _quantized(zero)
+    for tensor in list(constant.graph.initializer):
+        if tensor.name == "z":
+            constant.graph.initializer.remove(tensor)
+            constant.graph.node.insert(0, helper.make_node("Constant", [], ["z"], value=tensor))
+    assert "Non-zero zero point" in _errors(driver, constant).desc()
+
+
+def test_unsigned_weights_are_refused(driver):
+    error = _errors(driver, _quantized(np.uint8(0), np.arange(4, dtype=np.uint8)))
+    assert error.code() == driver.trt.ErrorCode.UNSUPPORTED_NODE and "UINT8" in error.desc()
+
+
+@pytest.mark.parametrize("zero", [np.uint8(0), np.int8(0)])
+def test_symmetric_quantization_is_taken(driver, zero):
+    assert _errors(driver, _quantized(zero)) is None
+
+
+def test_sparse_initializers_are_not_registered(driver):
+    model = make([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [2, 4]}, {"y": [2, 3]})
+    values = onnx.numpy_helper.from_array(np.ones(1, np.float32), "w")
+    indices = onnx.numpy_helper.from_array(np.array([5]))
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4, 3]))
+    error = _errors(driver, model)
+    assert error.code() == driver.trt.ErrorCode.INVALID_GRAPH
+    assert "Node input was not registered" in error.desc()
