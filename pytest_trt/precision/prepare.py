@@ -13,6 +13,8 @@ from pytest_trt.precision.int8 import quantize
 from pytest_trt.precision.sixteen import retype
 from pytest_trt.records import PRECISIONS
 
+_QDQ = ("QuantizeLinear", "DequantizeLinear")
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -79,12 +81,14 @@ def prepare(
     """
     if precision not in PRECISIONS:
         raise SettingsError(f"unknown precision {precision!r}", why=f"good values: {', '.join(PRECISIONS)}")
+    quantized = any(node.op_type in _QDQ for node in model.graph.node)
+    own = frozenset({"INT8"}) if quantized and not strong else frozenset[str]()  # the builder wants it said
     clear = frozenset() if precision == "tf32" else frozenset({"TF32"})
     if precision in ("fp32", "tf32"):
         flags = frozenset({"TF32"}) if precision == "tf32" else frozenset[str]()
-        return Prepared(model, model, precision, strong, flags=flags, clear=clear)
+        return Prepared(model, model, precision, strong, flags=flags | own, clear=clear)
     if precision == "int8":
-        if ranges is None and not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        if ranges is None and not quantized:
             raise PrecisionError(
                 "INT8 needs the range of each tensor, and none were given",
                 mend="measure them: precision.measure_ranges(model, feeds)",
@@ -97,4 +101,4 @@ def prepare(
     matched, kept = retype(model, precision)
     if strong:
         return Prepared(matched, matched, precision, strong, clear=clear, kept_fp32=kept)
-    return Prepared(model, matched, precision, strong, frozenset({precision.upper()}), clear, kept_fp32=kept)
+    return Prepared(model, matched, precision, strong, own | {precision.upper()}, clear, kept_fp32=kept)

@@ -47,7 +47,7 @@ class Proof:
         return bool(self.ran) and not self.fallback
 
 
-def prove(layers: Iterable[LayerInfo], asked: str) -> Proof:
+def prove(layers: Iterable[LayerInfo], asked: str, *, quantized: bool = False) -> Proof:
     """Return which types the working layers of an engine ran in.
 
     Parameters
@@ -56,7 +56,10 @@ def prove(layers: Iterable[LayerInfo], asked: str) -> Proof:
         From the inspector, or from the DETAILED build log.
     asked : str
         One of `records.PRECISIONS`.
+    quantized : bool
+        The model has Q/DQ of its own: INT8 is then what its graph asks for, at every precision.
     """
+    admitted = {*_READS[asked], "int8"} if quantized else {*_READS[asked]}
     ran: Counter[str] = Counter()
     fallback = []
     for layer in layers:
@@ -64,7 +67,7 @@ def prove(layers: Iterable[LayerInfo], asked: str) -> Proof:
             continue
         kind = layer.inputs[0]
         ran[kind] += 1
-        if kind not in _READS[asked]:
+        if kind not in admitted:
             fallback.append(layer.name)
     return Proof(asked, dict(ran), tuple(fallback))
 

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, TensorProto
 
-from pytest_trt.errors import InputError
+from pytest_trt.errors import InputError, ModelError
 
 
 def measure_ranges(model: ModelProto, feeds: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
@@ -33,6 +33,8 @@ def measure_ranges(model: ModelProto, feeds: Iterable[Mapping[str, np.ndarray]])
     ------
     InputError
         No feed was given, or ONNX Runtime refuses one.
+    ModelError
+        ONNX Runtime does not load the model; its words are in `why`.
 
     Notes
     -----
@@ -47,9 +49,14 @@ def measure_ranges(model: ModelProto, feeds: Iterable[Mapping[str, np.ndarray]])
             if name and name not in have:
                 probe.graph.output.append(onnx.ValueInfoProto(name=name))
                 have.add(name)
-    session = onnxruntime.InferenceSession(
-        probe.SerializeToString(), sess_options=_plain_options(), providers=["CPUExecutionProvider"]
-    )
+    try:
+        session = onnxruntime.InferenceSession(
+            probe.SerializeToString(), sess_options=_plain_options(), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime raises types of its own C++ half
+        raise ModelError(
+            "ONNX Runtime does not load the model, so INT8 scales cannot be measured", why=str(error)[:2000]
+        ) from error
     names = [value.name for value in session.get_outputs() if value.type == "tensor(float)"]
     floats = {
         value.name for value in model.graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT
@@ -58,7 +65,8 @@ def measure_ranges(model: ModelProto, feeds: Iterable[Mapping[str, np.ndarray]])
     runs = 0
     for feed in feeds:
         try:
-            results = session.run(names, {name: feed[name] for name in given if name in feed})
+            fed = {name: np.asarray(feed[name]) for name in given if name in feed}
+            results = session.run(names, fed) if names else []  # no names would mean every output
         except Exception as error:  # ONNX Runtime raises types of its own C++ half
             raise InputError("a calibration input does not fit the model", why=str(error)[:2000]) from error
         runs += 1

@@ -106,7 +106,9 @@ class _Rewriter:
                 self.high[value.name] = value.name
         kept = [node.name for node in self.graph.node if not self._convert(node)]
         for value in self.graph.output:
-            if self._is_float(value.name) and value.name not in self.high:
+            if value.name in self.weights:
+                self.tensors.append(self.weights[value.name])  # its readers have twins of other names
+            elif self._is_float(value.name) and value.name not in self.high:
                 self.nodes.append(self._cast(self.low[value.name], value.name, TensorProto.FLOAT))
         others = (tensor for tensor in self.graph.initializer if tensor.name not in self.weights)
         graphs.replace(self.graph, self.nodes, [*others, *self.tensors])
@@ -172,9 +174,10 @@ class _Rewriter:
 
     def _weight(self, name: str, *, low: bool) -> str:
         if low:
-            self.low[name] = name
-            self.tensors.append(_low_tensor(self.weights[name], self.precision, name))
-            return name
+            made = self.names.fresh(f"{name}_{self.precision}") if name in self.outputs else name
+            self.low[name] = made
+            self.tensors.append(_low_tensor(self.weights[name], self.precision, made))
+            return made
         wide = TensorProto()
         wide.CopyFrom(self.weights[name])
         wide.name = self.high[name] = self.names.fresh(f"{name}_fp32")

@@ -120,3 +120,39 @@ class TestRanges:
     def test_data_that_does_not_fit_is_our_own_error(self):
         with pytest.raises(InputError, match="does not fit"):
             measure_ranges(conv_relu(), [{"x": np.zeros((2, 9, 5, 5), np.float32)}])
+
+
+def qdq_model():
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    constants = {"s": np.float32(0.1), "z": np.int8(0)}
+    return build(nodes, [value("x", ["N", 4])], [value("y", ["N", 4])], constants)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+def test_qdq_of_the_models_own_needs_the_int8_flag_under_weak_typing(precision):
+    assert "INT8" in prepare(qdq_model(), precision, strong=False).flags
+    assert "INT8" not in prepare(qdq_model(), precision, strong=True).flags
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.BOOL])
+def test_ranges_of_a_model_without_float32_results(kind):
+    node = (
+        helper.make_node("ArgMax", ["x"], ["y"], axis=1)
+        if kind == TensorProto.INT64
+        else helper.make_node("IsNaN", ["x"], ["y"])
+    )
+    model = build([node], [value("x", ["N", 4])], [value("y", ["N", None], kind)])
+    assert measure_ranges(model, [{"x": np.array([[1, -5, 2, 0]], np.float32)}]) == {"x": 5.0}
+
+
+def test_a_model_that_onnx_runtime_lacks_has_no_ranges():
+    model = build(
+        [helper.make_node("Own", ["x"], ["y"], domain="mine")], [value("x", [4])], [value("y", [4])]
+    )
+    model.opset_import.append(helper.make_opsetid("mine", 1))
+    with pytest.raises(ModelError, match="INT8 scales cannot be measured") as caught:
+        measure_ranges(model, [{"x": np.ones(4, np.float32)}])
+    assert "Own" in caught.value.why[0]

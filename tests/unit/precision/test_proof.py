@@ -38,3 +38,10 @@ def test_tf32_shows_as_fp32(asked):
 )
 def test_what_works(kind):
     assert prove([layer("a", kind, "fp16")], "fp16").holds
+
+
+def test_int8_is_asked_for_by_a_graph_with_qdq_of_its_own():
+    layers = [layer("a", "gemm", "int8"), layer("b", "gemm", "fp32")]
+    assert prove(layers, "fp32").fallback == ("a",)
+    assert prove(layers, "fp32", quantized=True).holds
+    assert prove(layers, "fp16", quantized=True).fallback == ("b",)

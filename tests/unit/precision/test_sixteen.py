@@ -203,3 +203,13 @@ def test_a_model_run_twice_through_gives_the_same_bytes():
     first, second = (retype(model, "fp16")[0].SerializeToString() for _ in range(2))
     assert first == second
     assert run(retype(model, "fp16")[0], feed())["y"].dtype == np.float32
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_constant_that_is_an_output_keeps_its_values(read):
+    constants = {"k": np.array([1.0001, 2, 3], np.float32)}
+    nodes = [helper.make_node("Mul", ["x", "k"] if read else ["x", "x"], ["y"])]
+    model = build(nodes, [value("x", ["N", 3])], [value("y", ["N", 3]), value("k", [3])], constants)
+    rewritten, _ = retype(model, "fp16")
+    got = evaluate(rewritten, {"x": np.ones((2, 3), np.float32)})
+    assert np.array_equal(got["k"], constants["k"]) and got["y"].shape == (2, 3)
