@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,7 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
                 drawn=inputs is None,
                 label=label,
                 fallback=fallback,
+                test="" if label or running is None else running.item.nodeid,
             )
         except ConformanceError as error:
             record_verdict(session, asked, error.verdict)
@@ -238,10 +240,10 @@ def find_model(mark: ModelMark, test_file: Path, config: pytest.Config) -> Any:
         No such file, neither beside the test file nor below the root folder.
     """
     source = mark.source
-    if isinstance(source, bytes) or hasattr(source, "SerializeToString"):
+    if callable(source) and not hasattr(source, "SerializeToString"):
+        source = source()
+    if not isinstance(source, (str, PathLike)):
         return source
-    if callable(source):
-        return source()
     folders = (test_file.parent, config.rootpath)
     places = list(dict.fromkeys(folder / Path(source).expanduser() for folder in folders))
     for place in places:

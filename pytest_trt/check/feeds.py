@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from pytest_trt.check.graph import FLOAT_KINDS, Graph, Node, Shape
 from pytest_trt.errors import InputError, ProfileError
 from pytest_trt.numerics.battery import Scale, draw
-from pytest_trt.numerics.formats import Array
+from pytest_trt.numerics.formats import Array, round_to
+from pytest_trt.runtime.profiles import check_profile as fit_profile
+from pytest_trt.runtime.profiles import read_profile
 
 Profile = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
-DTYPES = {"fp32": "float32", "fp16": "float16", "fp64": "float64", "int8": "int8", "uint8": "uint8"} | {
-    name: name for name in ("int32", "int64", "bool")
+# numpy has no bfloat16: such a tensor is fed and read as float32 whose values are bfloat16's.
+DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "float32", "fp64": "float64"} | {
+    name: name for name in ("int8", "uint8", "int32", "int64", "bool")
 }
 
 
@@ -23,8 +27,15 @@ def check_feeds(graph: Graph, inputs: Mapping[str, object]) -> dict[str, Array]:
     Raises
     ------
     InputError
-        A name, a dtype or a shape is not the model's; names the tensor and what it should be.
+        There is no mapping, or a name, a dtype or a shape is not the model's; names the tensor and what it should be.
     """
+    if not isinstance(inputs, Mapping):
+        raise InputError(
+            f"inputs of type {type(inputs).__name__} cannot be used",
+            mend="give a mapping of input name to array: {"
+            + ", ".join(f"{name!r}: array" for name in graph.inputs)
+            + "}",
+        )
     wanted = ", ".join(f"{name} {kind} {_words(shape)}" for name, (kind, shape) in graph.inputs.items())
     unknown = [name for name in inputs if name not in graph.inputs]
     if unknown:
@@ -47,8 +58,36 @@ def check_feeds(graph: Graph, inputs: Mapping[str, object]) -> dict[str, Array]:
             isinstance(d, int) and d != n for d, n in zip(shape, array.shape, strict=True)
         ):
             raise InputError(f"input {name!r} has shape {array.shape}, the model wants {_words(shape)}")
-        feeds[name] = array
+        feeds[name] = _on_grid(array, kind)
     return feeds
+
+
+def _on_grid(array: Array, kind: str) -> Array:
+    """Return the values as the engine gets them: bfloat16's are rounded on the way in."""
+    if kind != "bf16":
+        return array
+    return np.asarray(round_to(array.astype(np.float64), kind).astype(np.float32))
+
+
+def check_profile(graph: Graph, profile: Any) -> Profile | None:
+    """Return a profile whose names, ranks and extents fit the model's inputs; None for none.
+
+    Raises
+    ------
+    ProfileError
+        It does not.
+    """
+    if profile is None:
+        return None
+    read = read_profile(profile)
+    fit_profile(
+        {
+            name: tuple(d if isinstance(d, int) else -1 for d in shape)
+            for name, (_, shape) in graph.inputs.items()
+        },
+        read,
+    )
+    return read
 
 
 def _words(shape: Shape) -> str:
@@ -63,12 +102,23 @@ def shapes_for(
     Raises
     ------
     InputError
-        An input has a dynamic dimension and neither a shape nor a profile.
+        An input has a dynamic dimension and neither a shape nor a profile; or a shape given is of no input, or not
+        one that the model takes.
     """
+    for name in shapes or ():
+        if name not in graph.inputs:
+            raise InputError(
+                f"shapes name {name!r}, which is no input of the model",
+                why=f"inputs: {', '.join(graph.inputs)}",
+            )
     found: dict[str, tuple[int, ...]] = {}
     for name, (_, shape) in graph.inputs.items():
         if shapes is not None and name in shapes:
             found[name] = tuple(int(d) for d in shapes[name])
+            if len(found[name]) != len(shape) or any(
+                isinstance(d, int) and d != n for d, n in zip(shape, found[name], strict=True)
+            ):
+                raise InputError(f"shape {found[name]} of input {name!r} is not the model's {_words(shape)}")
         elif name not in graph.dynamic:
             found[name] = tuple(int(d) for d in shape if d is not None)
         elif profile is not None and name in profile:
@@ -89,16 +139,10 @@ def profile_for(
     Raises
     ------
     ProfileError
-        A shape lies outside the profile given, or the profile names no input of the model.
+        A shape lies outside the profile given (one that `check_profile` returned).
     """
     if profile is not None:
-        for name, ranges in profile.items():
-            if name not in graph.inputs:
-                raise ProfileError(
-                    f"the profile names {name!r}, which is no input of the model",
-                    why=f"inputs: {', '.join(graph.inputs)}",
-                )
-            least, _, most = ranges
+        for name, (least, _, most) in profile.items():
             got = shapes[name]
             if len(least) != len(got) or not all(
                 a <= n <= b for a, n, b in zip(least, got, most, strict=True)
@@ -113,7 +157,7 @@ def profile_for(
     made: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
     for name in graph.dynamic:
         shape = shapes[name]
-        least = (1, *shape[1:]) if graph.batch_symbol else shape
+        least = (min(1, shape[0]), *shape[1:]) if graph.batch_symbol else shape
         made[name] = (least, shape, shape)
     return made
 
@@ -170,5 +214,5 @@ def draw_feeds(
         own = Scale(scale.gain, scale.spread, ranges.get(name, 1.0))
         values = draw(kind, shapes[name], precision, own, rng)
         with np.errstate(over="ignore"):
-            feeds[name] = values.astype(DTYPES[type_])
+            feeds[name] = _on_grid(np.asarray(values.astype(DTYPES[type_])), type_)
     return feeds

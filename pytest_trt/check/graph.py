@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
+from onnx.inliner import inline_local_functions
 
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.bounds import Bound
@@ -48,7 +49,7 @@ def load_model(source: Any) -> onnx.ModelProto:
     if isinstance(source, onnx.ModelProto):
         return _checked(source, "the model")
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _checked(_parsed(bytes(source), "the bytes given"), "the bytes given")
+        return _checked(_parsed(bytes(source), "the byte string given"), "the byte string given")
     if not isinstance(source, (str, os.PathLike)):
         raise ModelError(
             f"a model of type {type(source).__name__} cannot be read",
@@ -72,7 +73,7 @@ def _parsed(data: bytes, name: str) -> onnx.ModelProto:
     try:
         return onnx.load_model_from_string(data)
     except DecodeError as error:
-        raise ModelError(f"{name} are not an ONNX model", why=str(error)) from None
+        raise ModelError(f"{name} is not an ONNX model", why=str(error)) from None
 
 
 def _checked(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
@@ -81,9 +82,10 @@ def _checked(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # ValidationError, and ValueError for models over 2 GB
-        first = str(error).strip().splitlines()
-        raise ModelError(f"{name} is not a valid ONNX model", why=first[:3]) from None
-    return model
+        words = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ModelError(f"{name} is not a valid ONNX model", why=words[:3]) from None
+    # Parsers inline local functions as well; a rewrite would lose them.
+    return inline_local_functions(model) if model.functions else model
 
 
 @dataclass(frozen=True)

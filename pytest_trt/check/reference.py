@@ -34,7 +34,8 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
-        if _holds_16_bit(model):
+        self._widened = {v.name for v in model.graph.input if v.type.tensor_type.elem_type in _LOW}
+        if self._widened or _holds_16_bit(model):
             model = widened(model)
         extra = [name for name in extra if all(name != v.name for v in model.graph.output)]
         if extra:
@@ -56,9 +57,11 @@ class OnnxRuntime:
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output for these inputs."""
-        return dict(
-            zip(self.names, (np.asarray(v) for v in self._session.run(None, dict(feeds))), strict=True)
-        )
+        fed = {
+            name: np.asarray(value).astype(np.float32) if name in self._widened else value
+            for name, value in feeds.items()
+        }
+        return dict(zip(self.names, (np.asarray(v) for v in self._session.run(None, fed)), strict=True))
 
 
 _LOW = {TensorProto.FLOAT16, TensorProto.BFLOAT16}

@@ -134,6 +134,6 @@ class Subject:
 def wider(profile: Profile) -> Profile:
     """Return a profile that takes batches from one to twice the largest."""
     return {
-        name: ((1, *least[1:]), tuple(opt), (2 * most[0], *most[1:]))
+        name: ((min(1, least[0]), *least[1:]), tuple(opt), (2 * most[0], *most[1:]))
         for name, (least, opt, most) in profile.items()
     }

@@ -5,17 +5,26 @@ from __future__ import annotations
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 import numpy as np
 
 from pytest_trt.check import tell
 from pytest_trt.check.examine import Examiner, needed_profile
-from pytest_trt.check.feeds import Profile, check_feeds, draw_feeds, profile_for, scale_of, shapes_for
+from pytest_trt.check.feeds import (
+    Profile,
+    check_feeds,
+    check_profile,
+    draw_feeds,
+    profile_for,
+    scale_of,
+    shapes_for,
+)
 from pytest_trt.check.graph import Graph, load_model
 from pytest_trt.check.subject import Subject
 from pytest_trt.check.tactics import rungs_of
-from pytest_trt.errors import RuntimeMissingError, SuspiciousWarning, UsageError
+from pytest_trt.errors import InputError, PrecisionError, RuntimeMissingError, SuspiciousWarning, UsageError
 from pytest_trt.numerics.battery import kinds_for
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
@@ -78,6 +87,11 @@ class Workbench:
             )
         return self.discovery.executor
 
+    @property
+    def _seed(self) -> tuple[int, ...]:
+        seed = self.settings.seed  # numpy takes no negative ones
+        return (seed,) if seed >= 0 else (-seed, 1)
+
     def is_strong(self, rt: Runtime) -> bool:
         """Tell whether networks are strongly typed under these settings on a runtime."""
         return self.settings.typing == "strong" or (
@@ -114,8 +128,10 @@ class Workbench:
         ModelError, InputError, PrecisionError
         """
         rt = rt or self.executor
+        self._refuse_implicit(precision)
         loaded = load_model(model)
         graph = Graph(loaded)
+        profile = check_profile(graph, profile)
         ranges = None
         if precision == "int8" and "QuantizeLinear" not in {node.op for node in graph.nodes}:
             ranges = self._ranges(graph, None, calibration, shapes_for(graph, None, profile))
@@ -151,6 +167,7 @@ class Workbench:
         drawn: bool = False,
         label: str = "",
         fallback: bool = False,
+        test: str = "",
     ) -> Verdict:
         """Return the verdict on one model: the whole conformance check.
 
@@ -175,6 +192,8 @@ class Workbench:
             How to name the model in messages.
         fallback : bool
             This TensorRT is known to run the model in FP32 instead: the proof of precision is not asked for.
+        test : str
+            Node id of the test that checks: what the line that repeats the check names; default: the suites.
 
         Raises
         ------
@@ -198,6 +217,7 @@ class Workbench:
             drawn=drawn,
             label=label,
             fallback=fallback,
+            test=test,
         )
         if not verdict.passed:
             if verdict.status == SUSPICIOUS and not drawn:
@@ -220,18 +240,21 @@ class Workbench:
         drawn: bool = False,
         label: str = "",
         fallback: bool = False,
+        test: str = "",
     ) -> Verdict:
         """Return the verdict as `check` does, also when it does not pass."""
         rt = self.executor
         loaded = load_model(model)
         source = Graph(loaded)
         given = None if inputs is None else check_feeds(source, inputs)
+        profile = check_profile(source, profile)
         sizes = (
             {n: v.shape for n, v in given.items()}
             if given is not None
             else shapes_for(source, shapes, profile)
         )
         profile = profile_for(source, sizes, profile)
+        self._refuse_implicit(precision)
         ranges = self._ranges(source, given, calibration, sizes) if precision == "int8" else {}
         prepared = prepare(loaded, precision, strong=self.is_strong(rt), ranges=ranges or None)
         kinds = ("given",) if given is not None else kinds_for(precision, data or self.settings.data)
@@ -249,13 +272,13 @@ class Workbench:
                 for position, kind in enumerate(kinds):
                     feeds = given
                     if feeds is None:
-                        rng = np.random.default_rng([self.settings.seed, seed, zlib.crc32(kind.encode())])
+                        rng = np.random.default_rng([*self._seed, seed, zlib.crc32(kind.encode())])
                         feeds = draw_feeds(source, sizes, kind, precision, scale, ranges, rng)
                     examiner.look(feeds, kind, relations=position == 0)
                 examiner.distrust()
             finally:
                 examiner.close()
-        return self._verdict(examiner, rt, precision, kinds, source, profile, label)
+        return self._verdict(examiner, rt, precision, kinds, source, profile, label, test)
 
     def compare(self, got: Any, want: Any, *, limit: Any) -> Verdict:
         """Return the numeric judgement alone.
@@ -299,7 +322,9 @@ class Workbench:
         """Return the line that repeats a check."""
         where, settings, plain = verdict.provenance, self.settings, Settings()
         words = ["pytest suites"]
-        if where.get("label"):
+        if where.get("test"):
+            words = [f"pytest {quote(str(where['test']))}"]
+        elif where.get("label"):
             words.append(f"--trt-case={where['label']}")
         words.append(f"--trt-precision={where['precision']} --gpu={where['gpu']} --trt-seed={settings.seed}")
         for option, value, usual in (
@@ -328,6 +353,14 @@ class Workbench:
             self._caches[rt.plays] = PlanCache(self.settings.cache_dir)
         return self._caches[rt.plays]
 
+    def _refuse_implicit(self, precision: str) -> None:
+        if precision == "int8" and self.settings.int8 == "implicit":
+            raise PrecisionError(
+                "--trt-int8=implicit: a check cannot ask for INT8 by a calibrator yet",
+                why="nothing would show that the scales of the calibrator are the ones that ran",
+                mend="--trt-int8=explicit: a Q/DQ graph",
+            )
+
     def _ranges(
         self,
         graph: Graph,
@@ -335,11 +368,18 @@ class Workbench:
         calibration: Iterable[Mapping[str, Any]] | None,
         sizes: Mapping[str, tuple[int, ...]],
     ) -> dict[str, float]:
+        typed = _types_16(graph)
+        if typed and "fp32" not in graph.kinds.values():
+            raise _typed_itself(typed, "int8")
+        if isinstance(calibration, Mapping):
+            raise InputError(
+                "calibration is one mapping, and should be several", mend="calibration=[{name: array}, ...]"
+            )
         if calibration is not None:
             return measure_ranges(graph.model, (check_feeds(graph, feed) for feed in calibration))
         if given is not None:
             return measure_ranges(graph.model, [given])
-        rng = np.random.default_rng([self.settings.seed, int(graph.digest[:8], 16)])
+        rng = np.random.default_rng([*self._seed, int(graph.digest[:8], 16)])
         reach = dict.fromkeys(graph.inputs, _DRAWN_RANGE)
         feeds = draw_feeds(graph, sizes, "uniform11", "int8", scale_of(graph), reach, rng)
         return measure_ranges(graph.model, [feeds]) | reach
@@ -349,7 +389,11 @@ class Workbench:
         prepared = subject.prepared
         if not prepared.strong or prepared.kept_fp32:
             return
-        proof = prove(subject.plan.layers, prepared.precision)
+        own = {node.op for node in examiner.source.nodes} & {"QuantizeLinear", "DequantizeLinear"}
+        proof = prove(subject.plan.layers, prepared.precision, quantized=bool(own))
+        typed = _types_16(examiner.source)
+        if proof.fallback and typed and prepared.precision not in typed:
+            raise _typed_itself(typed, prepared.precision)
         if proof.fallback:
             examiner.result.findings.append(
                 Finding(
@@ -369,6 +413,7 @@ class Workbench:
         source: Graph,
         profile: Profile | None,
         label: str,
+        test: str,
     ) -> Verdict:
         result = examiner.result
         findings = tuple(sorted(result.findings, key=lambda f: _ORDER.index(f.status)))
@@ -401,5 +446,20 @@ class Workbench:
                 "model": source.digest,
                 "profile": needed_profile(profile),
                 "label": label,
+                "test": test,
             },
         )
+
+
+def _types_16(graph: Graph) -> list[str]:
+    """Return the 16-bit types that the user's own graph computes in."""
+    return sorted({"fp16", "bf16"} & {graph.kinds.get(name) or "" for name in graph.producer})
+
+
+def _typed_itself(typed: Sequence[str], precision: str) -> PrecisionError:
+    kinds = " and ".join(typed)
+    return PrecisionError(
+        f"the model is in {kinds} itself: it cannot run in {precision}",
+        why="a network keeps the types that its graph has besides fp32",
+        mend=f'mark the test trt_precision("{typed[0]}"), or give the model in fp32',
+    )

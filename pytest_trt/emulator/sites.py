@@ -78,7 +78,7 @@ class Faults:
     def __init__(self, faults: Sequence[Fault], gpu: str, seed: int) -> None:
         self._faults = tuple(faults)
         self._gpu = gpu
-        self._seed = seed
+        self._seed = (seed,) if seed >= 0 else (-seed, 1)  # numpy takes no negative seeds
         self._count = 0
         self._lock = threading.Lock()
 
@@ -89,7 +89,7 @@ class Faults:
         """Return the site after every fault has seen it, and what each returned."""
         with self._lock:
             self._count += 1
-            rng = np.random.default_rng([self._seed, self._count])
+            rng = np.random.default_rng([*self._seed, self._count])
         site = Site(kind, precision, self._gpu, rng, **fields)
         return site, [fault(site) for fault in self._faults]
 

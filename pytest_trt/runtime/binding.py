@@ -70,7 +70,7 @@ class TensorInfo:
         """Return the array as the engine holds it; bfloat16 is rounded to nearest, ties to even."""
         if self.wire is None:
             return array
-        bits = np.ascontiguousarray(array).view(np.uint32)
+        bits = np.asarray(array, order="C").view(np.uint32)
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
         return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16)
 
@@ -171,4 +171,4 @@ def _check(info: TensorInfo, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
                 f"input {info.name!r} has shape {array.shape}, outside the profile {low} to {high}",
                 mend="build with a profile that includes it, or give another shape",
             )
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")  # `ascontiguousarray` would give a scalar a dimension

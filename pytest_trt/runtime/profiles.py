@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import Any
 
 from pytest_trt.errors import ProfileError
@@ -20,8 +21,8 @@ def add_profiles(builder: Any, network: Any, config: Any, profiles: Sequence[Pro
         A dynamic input has no shapes, a name is not an input, or the shapes do not fit it.
     """
     inputs = {}
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
+    for position in range(network.num_inputs):
+        tensor = network.get_input(position)
         inputs[str(tensor.name)] = tuple(int(extent) for extent in tensor.shape)
     dynamic = [name for name, shape in inputs.items() if -1 in shape]
     if not profiles and dynamic:
@@ -41,17 +42,41 @@ def add_profiles(builder: Any, network: Any, config: Any, profiles: Sequence[Pro
     return None
 
 
+def read_profile(profile: Any) -> dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
+    """Return what was given as a profile as name to (min, opt, max), tuples of int.
+
+    Raises
+    ------
+    ProfileError
+        It is no mapping, or a value is not three shapes of whole numbers.
+    """
+    if not isinstance(profile, Mapping):
+        raise ProfileError(
+            f"a profile of type {type(profile).__name__} cannot be used",
+            mend="give a mapping of input name to (min, opt, max)",
+        )
+    read = {}
+    for name, shapes in profile.items():
+        try:
+            low, typical, high = (tuple(index(extent) for extent in shape) for shape in shapes)
+        except (TypeError, ValueError):
+            raise ProfileError(
+                f"the profile of {name!r} needs (min, opt, max), not {shapes!r}",
+                why="each is a shape: a sequence of whole numbers",
+            ) from None
+        read[str(name)] = (low, typical, high)
+    return read
+
+
 def check_profile(inputs: Mapping[str, tuple[int, ...]], profile: Profile) -> None:
     """Raise `ProfileError` unless a profile fits the inputs (name to shape, -1 where dynamic)."""
-    for name, shapes in profile.items():
+    for name, shapes in read_profile(profile).items():
         if name not in inputs:
             raise ProfileError(
                 f"the profile names {name!r}, which is not an input",
                 why=f"inputs: {', '.join(sorted(inputs))}",
             )
         declared = inputs[name]
-        if len(shapes) != 3:
-            raise ProfileError(f"the profile of {name!r} needs (min, opt, max), not {shapes!r}")
         for word, shape in zip(("min", "opt", "max"), shapes, strict=True):
             if len(shape) != len(declared):
                 raise ProfileError(

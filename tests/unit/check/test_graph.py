@@ -22,7 +22,7 @@ def test_a_model_comes_from_a_path_bytes_or_itself(tmp_path):
     ("source", "words"),
     [
         ("nowhere.onnx", "no model file 'nowhere.onnx'"),
-        (b"\xff\xfe not onnx", "are not an ONNX model"),
+        (b"\xff\xfe not onnx", "is not an ONNX model"),
         (b"", "holds no ONNX graph"),
         (42, "a model of type int cannot be read"),
     ],
@@ -71,3 +71,25 @@ def test_constants_keep_their_values():
     )
     assert Graph(model).constant("k").kind == "fp16"
     assert Graph(model).constant("k").mid.tolist() == [1.5, -2.0]
+
+
+def test_the_words_of_onnx_have_no_empty_lines():
+    model = conv_model()
+    model.graph.node[0].op_type = "Convv"
+    with pytest.raises(ModelError) as caught:
+        load_model(model)
+    assert all(caught.value.why) and len(caught.value.why) > 1
+
+
+def test_local_functions_are_inlined_so_that_their_operators_are_judged():
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
+    square = helper.make_function(
+        "mine", "Square", ["a"], ["b"], [helper.make_node("Mul", ["a", "a"], ["b"])], imports[:1]
+    )
+    values = [helper.make_tensor_value_info(name, 1, [4]) for name in "xy"]
+    graph = helper.make_graph(
+        [helper.make_node("Square", ["x"], ["y"], domain="mine")], "g", values[:1], values[1:]
+    )
+    model = helper.make_model(graph, opset_imports=imports, functions=[square], ir_version=8)
+    assert [node.op for node in Graph(load_model(model)).nodes] == ["Mul"]
+    assert [node.op_type for node in model.graph.node] == ["Square"], "the caller's model is untouched"

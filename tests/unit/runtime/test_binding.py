@@ -99,3 +99,8 @@ def test_bfloat16_is_float32_for_the_caller_and_two_bytes_for_the_engine() -> No
     assert np.array_equal(
         back, np.array([1, 1, 1 + 2.0**-6, -np.inf, np.nan, np.inf], np.float32), equal_nan=True
     )
+
+
+def test_a_scalar_stays_a_scalar() -> None:
+    got = check_inputs({"k": TensorInfo("k", True, np.dtype(np.float32), (), None)}, {"k": np.float32(2)})
+    assert got["k"].shape == ()
