@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 
 # Their output shapes follow from values, not from shapes.
 _DATA_DEPENDENT = frozenset(("NonZero", "NonMaxSuppression", "Unique", "Compress"))
+# Their operands whose values say how large the output is.
+_SHAPE_OPERANDS = {
+    name: slice(1, 2)
+    for name in ("Expand", "OneHot", "Reshape", "Split", "Squeeze", "Tile", "TopK", "Unsqueeze", "Upsample")
+} | {
+    "ConstantOfShape": slice(0, 1),
+    "Pad": slice(1, 2),
+    "Range": slice(0, 3),
+    "Resize": slice(2, 4),
+    "Slice": slice(1, 5),
+}
 
 
 @dataclass(frozen=True)
@@ -205,10 +216,21 @@ class Core:
         self, inputs: Mapping[str, tuple[int, ...]], known: Mapping[str, tuple[int, ...]]
     ) -> dict[str, tuple[int, ...]]:
         """Run on zeros to learn the shapes; where they follow from values they stay unknown."""
-        if any(node.op_type in _DATA_DEPENDENT for node in self.graph.nodes):
+        if any(node.op_type in _DATA_DEPENDENT for node in self.graph.nodes) or self._shaped_by_inputs():
             return {port.name: port.shape for port in self.outputs if port.name not in known}
         zeros = {port.name: np.zeros(inputs[port.name], port.kind) for port in self.inputs}
         return {name: array.shape for name, array in self.run(zeros).items()}
+
+    def _shaped_by_inputs(self) -> bool:
+        """Whether the values of an integer input say how large another tensor is."""
+        follow = {port.name for port in self.inputs if np.dtype(port.kind).kind in "iu"}
+        for node in self.graph.nodes:
+            places = _SHAPE_OPERANDS.get(node.op_type, slice(0, 0))
+            if follow.intersection(node.input[places]):
+                return True
+            if node.op_type not in ("Shape", "Size") and follow.intersection(node.input):
+                follow.update(node.output)
+        return False
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return every weight of the engine by name, as stored in the model."""

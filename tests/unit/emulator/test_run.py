@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper
 
 from pytest_trt import emulator
 
 from .driver import PROFILE, Driver, sample
-from .models import conv
+from .models import conv, make
 
 VERSIONS = [f"{product}-{version}" for product, version in emulator.known()]
 
@@ -90,3 +91,13 @@ def test_rtx_has_no_kernels_for_hopper():
     driver = Driver("tensorrt_rtx-1.7", gpu="h100")
     assert driver.plan(conv(), profile=PROFILE) is None
     assert "90 is not supported by TensorRT-RTX" in driver.log.texts()[-1]
+
+
+def test_a_shape_that_follows_the_values_of_an_input_is_not_promised():
+    node = helper.make_node("Reshape", ["x", "s"], ["y"])
+    model = make([node], {"x": [2, 8]}, {"y": ["a", "b"]})
+    model.graph.input.append(helper.make_tensor_value_info("s", TensorProto.INT64, [2]))
+    driver = Driver()
+    engine = driver.engine(model)
+    context = engine.create_execution_context()
+    assert context.infer_shapes() == [] and tuple(context.get_tensor_shape("y")) == (-1, -1)
