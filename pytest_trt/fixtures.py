@@ -166,7 +166,7 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
                 drawn=inputs is None,
                 label=label,
                 fallback=fallback,
-                test="" if label or running is None else running.item.nodeid,
+                replay="" if running is None else replay_of(running.item, label),
             )
         except ConformanceError as error:
             record_verdict(session, asked, error.verdict)
@@ -175,6 +175,17 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
         return verdict
 
     return trt_check
+
+
+def replay_of(item: pytest.Item, label: str) -> str:
+    """Return the start of the command that repeats a check: its case in the suites, else its test."""
+    from shlex import quote
+
+    folder = item.path.parent
+    if not label or not (folder.name == "suites" and (folder / "test_case.py").is_file()):
+        return f"pytest {quote(item.nodeid)}"
+    here = folder.parent == item.config.invocation_params.dir
+    return f"pytest {'suites' if here else '--pyargs pytest_trt.suites'} --trt-case={label}"
 
 
 def record_verdict(session: Session, precision: str, verdict: object) -> None:

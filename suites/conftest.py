@@ -10,7 +10,7 @@ import pytest
 
 from pytest_trt.cases.limits import FALLS_BACK, REFUSED, expected_outcome
 from pytest_trt.collecting import apply_budgets
-from pytest_trt.errors import UnsupportedError
+from pytest_trt.errors import SettingsError, UnsupportedError
 from pytest_trt.fixtures import running_precision
 from pytest_trt.records import Verdict
 from pytest_trt.report.ledger import SUPPORT
@@ -25,7 +25,13 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give the property tests their budget; with `--trt-case` keep only the test that replays it."""
     apply_budgets(config, items, HERE)
-    replayed = session_of(config).settings.case is not None
+    case = session_of(config).settings.case
+    replayed = case is not None
+    if case is not None:
+        try:
+            Case.parse(case)
+        except SettingsError as error:
+            raise pytest.UsageError(f"--trt-case: {error}") from None
     kept = [i for i in items if HERE not in i.path.parents or (i.path.name == "test_case.py") == replayed]
     dropped = [item for item in items if item not in kept]
     if replayed and dropped:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -167,7 +166,7 @@ class Workbench:
         drawn: bool = False,
         label: str = "",
         fallback: bool = False,
-        test: str = "",
+        replay: str = "",
     ) -> Verdict:
         """Return the verdict on one model: the whole conformance check.
 
@@ -192,8 +191,8 @@ class Workbench:
             How to name the model in messages.
         fallback : bool
             This TensorRT is known to run the model in FP32 instead: the proof of precision is not asked for.
-        test : str
-            Node id of the test that checks: what the line that repeats the check names; default: the suites.
+        replay : str
+            Start of the command that repeats the check, before its options; default: the case `label` in the suites.
 
         Raises
         ------
@@ -217,7 +216,7 @@ class Workbench:
             drawn=drawn,
             label=label,
             fallback=fallback,
-            test=test,
+            replay=replay,
         )
         if not verdict.passed:
             if verdict.status == SUSPICIOUS and not drawn:
@@ -240,7 +239,7 @@ class Workbench:
         drawn: bool = False,
         label: str = "",
         fallback: bool = False,
-        test: str = "",
+        replay: str = "",
     ) -> Verdict:
         """Return the verdict as `check` does, also when it does not pass."""
         rt = self.executor
@@ -278,7 +277,7 @@ class Workbench:
                 examiner.distrust()
             finally:
                 examiner.close()
-        return self._verdict(examiner, rt, precision, kinds, source, profile, label, test)
+        return self._verdict(examiner, rt, precision, kinds, source, profile, label, replay)
 
     def compare(self, got: Any, want: Any, *, limit: Any) -> Verdict:
         """Return the numeric judgement alone.
@@ -321,10 +320,8 @@ class Workbench:
     def replay(self, verdict: Verdict) -> str:
         """Return the line that repeats a check."""
         where, settings, plain = verdict.provenance, self.settings, Settings()
-        words = ["pytest suites"]
-        if where.get("test"):
-            words = [f"pytest {quote(str(where['test']))}"]
-        elif where.get("label"):
+        words = [str(where.get("replay") or "pytest suites")]
+        if where.get("label") and not where.get("replay"):
             words.append(f"--trt-case={where['label']}")
         words.append(f"--trt-precision={where['precision']} --gpu={where['gpu']} --trt-seed={settings.seed}")
         for option, value, usual in (
@@ -413,7 +410,7 @@ class Workbench:
         source: Graph,
         profile: Profile | None,
         label: str,
-        test: str,
+        replay: str,
     ) -> Verdict:
         result = examiner.result
         findings = tuple(sorted(result.findings, key=lambda f: _ORDER.index(f.status)))
@@ -446,7 +443,7 @@ class Workbench:
                 "model": source.digest,
                 "profile": needed_profile(profile),
                 "label": label,
-                "test": test,
+                "replay": replay,
             },
         )
 

@@ -49,12 +49,16 @@ def test_scalars_integers_constants_and_empty_tensors_are_checked(bare_trt: Trt)
         model = make([helper.make_node("Relu", ["x"], ["y"])], [("x",)], [("y",), ("k", 1, (3,))], k=X[0, :3])
         assert trt_check(model, {"x": X}).status == "conforms"
 
+    def test_shape_input(trt_check):
+        model = make([helper.make_node("Reshape", ["x", "s"], ["y"])], [("x",), ("s", 7, (2,))], [("y", 1, ("a", "b"))])
+        assert trt_check(model, {"x": X, "s": np.array([4, 4])}).status == "conforms"
+
     def test_empty_input(trt_check):
         node = helper.make_node("Concat", ["a", "x"], ["y"], axis=1)
         model = make([node], [("a", 1, ("N", "A")), ("x",)], [("y", 1, ("N", "Y"))])
         assert trt_check(model, {"a": X[:, :0], "x": X}).status == "conforms"
     """
-    outcome(bare_trt, tests, "--trt-precision=fp32,fp16,int8").assert_outcomes(passed=12)
+    outcome(bare_trt, tests, "--trt-precision=fp32,fp16,int8").assert_outcomes(passed=15)
 
 
 def test_a_model_in_fp16_is_checked_in_fp16_and_says_so_elsewhere(bare_trt: Trt) -> None:
