@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 from onnx.inliner import inline_local_functions
 
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.bounds import Bound
+from pytest_trt.precision.graph import array_of
 
 ModelSource = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 
@@ -171,7 +172,7 @@ class Graph:
         found = self._constants.get(name)
         if found is None and name in self.initializers:
             tensor = self.initializers[name]
-            values = np.asarray(numpy_helper.to_array(tensor)).astype(np.float64)
+            values = array_of(tensor).astype(np.float64)
             found = Bound.exact(values, KINDS.get(tensor.data_type, "?"))
             self._constants[name] = found
         return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_trt.check.interpret import Step, handles, map_parts
 from pytest_trt.numerics.bounds import Bound
+from pytest_trt.precision.graph import array_of
 
 
 def _moved(step: Step, move: Callable[[np.ndarray], np.ndarray]) -> list[Bound]:
@@ -158,11 +159,9 @@ def _shape(step: Step) -> list[Bound]:
 
 @handles("Constant")
 def _constant(step: Step) -> list[Bound]:
-    from onnx import numpy_helper
-
     attributes = step.node.attributes
     if "value" in attributes:
-        values = np.asarray(numpy_helper.to_array(attributes["value"]), dtype=np.float64)
+        values = array_of(attributes["value"]).astype(np.float64)
     else:
         values = np.asarray(next(iter(attributes.values())), dtype=np.float64)
     return [Bound.exact(values, step.kind)]
@@ -170,8 +169,6 @@ def _constant(step: Step) -> list[Bound]:
 
 @handles("ConstantOfShape")
 def _constant_of_shape(step: Step) -> list[Bound]:
-    from onnx import numpy_helper
-
     tensor = step.node.attributes.get("value")
-    value = 0.0 if tensor is None else float(np.asarray(numpy_helper.to_array(tensor)).reshape(-1)[0])
+    value = 0.0 if tensor is None else float(array_of(tensor).reshape(-1)[0])
     return [Bound.exact(np.full(_whole(step.optional(0)), value), step.kind)]

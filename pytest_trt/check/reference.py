@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.formats import Array
+from pytest_trt.precision.graph import array_of
 
 
 class OnnxRuntime:
@@ -88,7 +89,7 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     low = {name: kind for name, kind in low.items() if kind in _LOW}
     for tensor in graph.initializer:
         if tensor.data_type in _LOW:
-            values = np.asarray(numpy_helper.to_array(tensor)).astype(np.float32)
+            values = array_of(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     for value in (*graph.input, *graph.output):
         if value.type.tensor_type.elem_type in _LOW:
@@ -101,7 +102,7 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i in _LOW:
                 attribute.i = TensorProto.FLOAT
             if attribute.name == "value" and attribute.t.data_type in _LOW:
-                values = np.asarray(numpy_helper.to_array(attribute.t)).astype(np.float32)
+                values = array_of(attribute.t).astype(np.float32)
                 attribute.t.CopyFrom(numpy_helper.from_array(values, attribute.t.name))
         names = list(node.output)
         graph.node.append(node)

@@ -187,6 +187,20 @@ def computed_constants(graph: GraphProto) -> set[str]:
     return fixed
 
 
+def array_of(tensor: TensorProto) -> np.ndarray:
+    """Return the values of a tensor; those of bf16 as float32, which holds them exactly.
+
+    onnx itself returns them in three ways: as float32 up to 1.16, as integers that are their bit patterns in 1.17
+    and 1.18, as ml_dtypes.bfloat16 since 1.19.
+    """
+    if tensor.data_type != TensorProto.BFLOAT16:
+        return np.asarray(numpy_helper.to_array(tensor))
+    bits = (
+        np.frombuffer(tensor.raw_data, "<u2") if tensor.raw_data else np.array(tensor.int32_data, np.uint16)
+    )
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).reshape(tuple(tensor.dims))
+
+
 def float_constant(node: NodeProto) -> np.ndarray | None:
     """Return the float32 value of a Constant node, None for any other node."""
     if node.op_type != "Constant" or not node.attribute:

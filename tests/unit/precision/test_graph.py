@@ -85,3 +85,16 @@ def test_subgraphs_are_readers_of_what_they_capture():
     )
     assert graphs.captured(fork) == {"r"}
     assert [n.op_type for n in graphs.consumers(model.graph)["r"]] == ["If"]
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_bf16_is_read_as_its_values_by_every_onnx(raw):
+    bits = np.array([0x3F80, 0xC040, 0x0001, 0x7F7F], np.uint16)
+    tensor = TensorProto(name="t", data_type=TensorProto.BFLOAT16, dims=[2, 2])
+    if raw:
+        tensor.raw_data = bits.astype("<u2").tobytes()
+    else:
+        tensor.int32_data.extend(bits.tolist())
+    got = graphs.array_of(tensor)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, np.float32([[1, -3], [2**-133, 3.3895313892515355e38]]))
