@@ -12,6 +12,7 @@ import pytest
 from pytest_trt import fixtures, markers
 from pytest_trt.errors import SettingsError
 from pytest_trt.session import Session, function_id, precision_of, session_of
+from pytest_trt.settings import PRECISIONS
 from pytest_trt.xdist import is_worker
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ def multiply(metafunc: pytest.Metafunc, session: Session) -> None:
     """
     if is_worker(metafunc.config) and not session.is_off and markers.has_any(metafunc.definition):
         _refuse_in_worker(metafunc.definition)
-    if not MULTIPLIED.intersection(metafunc.fixturenames) or _is_parametrized(metafunc.definition):
+    if not MULTIPLIED.intersection(metafunc.fixturenames):
+        return
+    if _own_precisions(metafunc.definition) is not None:
+        if is_worker(metafunc.config):
+            _refuse_own_precisions(metafunc.definition, pytest.Collector.CollectError)
         return
     asked = session.settings.precisions
     named = None
@@ -58,14 +63,28 @@ def _refuse_in_worker(definition: pytest.Item) -> None:
         raise pytest.Collector.CollectError(f"{definition.nodeid}: {error}") from None
 
 
-def _is_parametrized(definition: pytest.Item) -> bool:
+def _own_precisions(definition: pytest.Item) -> list[object] | None:
+    """Return the values that a test parametrizes `trt_precision` with itself, None where it does not."""
     for mark in definition.iter_markers("parametrize"):
         names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
-        if "trt_precision" in (
-            [part.strip() for part in names.split(",")] if isinstance(names, str) else names
-        ):
-            return True
-    return False
+        names = [part.strip() for part in names.split(",")] if isinstance(names, str) else list(names)
+        if "trt_precision" not in names:
+            continue
+        cases = mark.args[1] if len(mark.args) > 1 else mark.kwargs.get("argvalues", ())
+        if not isinstance(cases, (list, tuple)):
+            return []  # an iterator can be read once, and not by us
+        rows = [getattr(case, "values", case if len(names) > 1 else (case,)) for case in cases]
+        return [row[names.index("trt_precision")] for row in rows if len(row) == len(names)]
+    return None
+
+
+def _refuse_own_precisions(definition: pytest.Item, kind: type[Exception]) -> None:
+    for value in _own_precisions(definition) or ():
+        if value not in PRECISIONS:
+            raise kind(
+                f"{function_id(definition)}: trt_precision {value!r} is unknown\n"
+                f"  why    good values: {', '.join(PRECISIONS)}"
+            )
 
 
 def deselect(session: Session, items: list[pytest.Item]) -> None:
@@ -78,6 +97,9 @@ def deselect(session: Session, items: list[pytest.Item]) -> None:
     """
     session.not_run.uses = sum(1 for item in items if uses_us(item))
     marks = {} if session.is_off else _read_markers(items)
+    for item in items:
+        if precision_of(item) is not None:
+            _refuse_own_precisions(item, pytest.UsageError)
     kept: list[pytest.Item] = []
     out: list[pytest.Item] = []
     for item in items:

@@ -16,6 +16,7 @@ from pytest_trt.records import Verdict
 from pytest_trt.report.ledger import SUPPORT
 from pytest_trt.session import session_of
 from pytest_trt.strategies import Case, ElementwiseCase
+from pytest_trt.xdist import is_worker
 
 from ._build import Built, build_twice
 
@@ -27,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     apply_budgets(config, items, HERE)
     case = session_of(config).settings.case
     replayed = case is not None
-    if case is not None:
+    if case is not None and not is_worker(config):  # xdist loses the usage errors of workers
         try:
             Case.parse(case)
         except SettingsError as error:

@@ -81,6 +81,17 @@ def test_a_test_that_parametrizes_itself_keeps_its_values(trt: Trt) -> None:
     trt.run("--gpu=a100", "--trt-precision=int8").assert_outcomes(passed=1, deselected=1)
 
 
+def test_an_unknown_precision_of_its_own_is_refused_and_not_deselected(trt: Trt) -> None:
+    trt.tests("""
+        import pytest
+        @pytest.mark.parametrize("n, trt_precision", [(1, "fp16"), pytest.param(2, "fp15", id="b")])
+        def test_a(n, trt_precision, trt_build): pass
+    """)
+    words = trt.refusal("test_it.py")
+    assert "test_it.py::test_a: trt_precision 'fp15' is unknown" in words
+    assert "good values: fp32, tf32, fp16, bf16, int8" in words
+
+
 def test_the_default_is_three_precisions(trt: Trt) -> None:
     trt.tests("def test_a(trt_precision): pass")
     trt.run().assert_outcomes(passed=3)

@@ -69,6 +69,17 @@ def test_wrong_markers_are_told_by_name(trt: Trt) -> None:
     assert "INTERNALERROR" not in result.stdout.str()
 
 
+def test_an_unknown_precision_of_a_test_is_told_by_name(trt: Trt) -> None:
+    trt.tests("""
+        import pytest
+        @pytest.mark.parametrize("trt_precision", ["fp16", "fp15"])
+        def test_a(trt_precision): pass
+    """)
+    result = trt.run_apart("-n2", *XDIST)
+    assert result.ret not in (0, pytest.ExitCode.INTERNAL_ERROR)
+    assert "test_it.py::test_a: trt_precision 'fp15' is unknown" in result.stdout.str()
+
+
 def test_what_cannot_be_had_is_told_before_workers_start(trt: Trt) -> None:
     trt.have("absent")
     trt.tests(TESTS)
