@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,16 @@ from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.plan import Plan
 from pytest_trt.runtime.plans import PlanCache
 from pytest_trt.runtime.session import Session, load_engine
+
+# What a caller may say of a build; the rest follows from model and precision.
+BUILD_OPTIONS = {entry.name for entry in fields(BuildRequest)} - {
+    "model",
+    "strongly_typed",
+    "flags",
+    "clear",
+    "profile",
+    "outputs",
+}
 
 
 class Subject:

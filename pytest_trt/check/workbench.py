@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ from pytest_trt.check.feeds import (
     shapes_for,
 )
 from pytest_trt.check.graph import Graph, load_model
-from pytest_trt.check.subject import Subject
+from pytest_trt.check.subject import BUILD_OPTIONS, Subject
 from pytest_trt.check.tactics import rungs_of
 from pytest_trt.errors import InputError, PrecisionError, RuntimeMissingError, SuspiciousWarning, UsageError
 from pytest_trt.numerics.battery import kinds_for
@@ -125,9 +126,18 @@ class Workbench:
         Raises
         ------
         ModelError, InputError, PrecisionError
+        UsageError
+            `build` names no field of `BuildRequest`, or one that the precision decides.
         """
         rt = rt or self.executor
         self._refuse_implicit(precision)
+        for name in build.keys() - BUILD_OPTIONS:
+            near = difflib.get_close_matches(name, BUILD_OPTIONS, n=1)
+            raise UsageError(
+                f"a build has no option {name!r}",
+                why=f"good ones: {', '.join(sorted(BUILD_OPTIONS))}",
+                mend=f"did you mean {near[0]!r}?" if near else None,
+            )
         loaded = load_model(model)
         graph = Graph(loaded)
         profile = check_profile(graph, profile)

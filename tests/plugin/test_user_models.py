@@ -112,6 +112,26 @@ def test_mistakes_are_told_in_words_of_ours(bare_trt: Trt) -> None:
     result.stdout.fnmatch_lines([f"E  *{words.replace('[', '[[]')}*" for _, words in MISTAKES])
 
 
+def test_a_build_option_that_there_is_not(bare_trt: Trt) -> None:
+    tests = """
+    def test_unknown(trt_build): trt_build(matmul(), profile=PROFILE, workspace=1)
+
+    def test_taken(trt_session): trt_session(matmul(), profile=PROFILE, flags={"FP16"})
+
+    def test_known(trt_build): assert trt_build(matmul(), profile=PROFILE, workspace_bytes=2**20) is not None
+    """
+    result = outcome(bare_trt, tests, "--trt-precision=fp16")
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*UsageError: a build has no option 'workspace'",
+            "*did you mean 'workspace_bytes'?",
+            "*UsageError: a build has no option 'flags'",
+            "*good ones: *workspace_bytes*",
+        ]
+    )
+
+
 def test_implicit_int8_is_refused_and_not_passed_over(bare_trt: Trt) -> None:
     tests = "\n    def test_it(trt_check): trt_check(matmul(), profile=PROFILE)\n"
     result = outcome(bare_trt, tests, "--trt-precision=fp32,int8", "--trt-int8=implicit")
