@@ -198,7 +198,8 @@ def array_of(tensor: TensorProto) -> np.ndarray:
     bits = (
         np.frombuffer(tensor.raw_data, "<u2") if tensor.raw_data else np.array(tensor.int32_data, np.uint16)
     )
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).reshape(tuple(tensor.dims))
+    values: np.ndarray = (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return values.reshape(tuple(tensor.dims))
 
 
 def float_constant(node: NodeProto) -> np.ndarray | None:
