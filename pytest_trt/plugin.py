@@ -28,7 +28,7 @@ from pytest_trt.fixtures import (
     trt_stream,
 )
 from pytest_trt.report.ledger import MISSING, PROPERTY
-from pytest_trt.session import KEY, Running, Session, session_of
+from pytest_trt.session import KEY, Running, Session, precision_of, session_of
 from pytest_trt.summary import Summary
 from pytest_trt.xdist import (
     NOT_RUN,
@@ -114,6 +114,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         session.running = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose precision the installed packages cannot express."""
+    __tracebackhide__ = True
+    session_of(item.config).need_precision(precision_of(item))
 
 
 @pytest.hookimpl(wrapper=True)

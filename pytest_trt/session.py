@@ -150,6 +150,17 @@ class Session:
         if executor is None or (executor.emulated and "execute" in self.settings.require):
             self._lack("execute", *self._why_no_execution())
 
+    def need_precision(self, precision: str | None) -> None:
+        """Skip where onnx or onnxruntime is too old for a precision, and fail under `--trt-require=execute`."""
+        __tracebackhide__ = True
+        if precision != "bf16" or self.is_off:  # the others need nothing, so nothing is imported for them
+            return
+        from pytest_trt.precision.support import find_lack
+
+        lack = find_lack(precision)
+        if lack is not None:
+            self._lack("execute", *lack)
+
     def need_build(self) -> None:
         """Fail where `--trt-require=build` asks for a real TensorRT that builds and there is none."""
         __tracebackhide__ = True

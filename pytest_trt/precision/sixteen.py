@@ -20,7 +20,7 @@ _TYPES = {
     "bf16": (TensorProto.BFLOAT16, "tensor(bfloat16)"),
 }
 # ONNX operator set 22 is the first with bfloat16 in Conv, ConvTranspose and the pools.
-_BF16_OPSET = 22
+BF16_OPSET = 22
 # Operators whose output type is an attribute, not the type of an input.
 _TYPED_BY_ATTRIBUTE = {"Cast": "to", "EyeLike": "dtype", "RandomNormal": "dtype", "RandomUniform": "dtype"}
 _LARGEST = {"fp16": 65504.0, "bf16": 3.3895313892515355e38}
@@ -50,7 +50,7 @@ def retype(model: ModelProto, precision: str) -> tuple[ModelProto, tuple[str, ..
         bf16, and the model cannot be lifted to operator set 22.
     """
     if precision == "bf16":
-        model = graphs.at_least(model, _BF16_OPSET, "bf16")
+        model = graphs.at_least(model, BF16_OPSET, "bf16")
     result = graphs.infer(model)
     graphs.settle(result)
     _fold_batch_norms(result)

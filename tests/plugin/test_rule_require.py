@@ -79,3 +79,32 @@ def test_tests_that_need_nothing_run(trt: Trt) -> None:
     trt.tests("def test_a(trt_settings, trt_gpu, trt_precision): pass\ndef test_b(): pass")
     result = trt.run("--trt-precision=int8", "--trt-require=gpu,build,execute")
     result.assert_outcomes(passed=2)
+
+
+BF16 = ("--trt-precision=fp32,bf16", "--gpu=a100")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "command"),
+    [
+        ("onnx.defs.onnx_opset_version", lambda: 20, 'pip install "onnx>=1.17"'),
+        ("onnxruntime.__version__", "1.20.1", 'pip install "onnxruntime>=1.21"'),
+    ],
+)
+def test_packages_too_old_for_bf16(
+    trt: Trt, monkeypatch: pytest.MonkeyPatch, name: str, version: object, command: str
+) -> None:
+    monkeypatch.setattr("onnx.defs.onnx_opset_version", lambda: 22)
+    monkeypatch.setattr("onnxruntime.__version__", "1.21.0")
+    trt.tests(EXECUTES)
+    trt.run(*BF16).assert_outcomes(passed=2)
+    monkeypatch.setattr(name, version)
+    result = trt.run(*BF16, "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(
+        [f"SKIPPED*trt: bf16 needs ONNX operator set 22, which onnx*; to get it: {command}"]
+    )
+    trt.have("real")
+    result = trt.run(*BF16, "--trt-require=execute")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["trt: --trt-require=execute is not met: bf16 needs ONNX operator set 22*"])
