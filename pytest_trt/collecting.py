@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MULTIPLIED = frozenset({"trt_precision", "trt_build", "trt_session", "trt_check", "trt_golden"})
 OURS = frozenset(name for name in vars(fixtures) if name.startswith("trt_")) | MULTIPLIED
 
+# Behind these a model is rewritten to a precision.
+REWRITING = frozenset({"trt_build", "trt_session", "trt_check", "trt_engine", "trt_builder"})
+
 
 def multiply(metafunc: pytest.Metafunc, session: Session) -> None:
     """Parametrize `trt_precision` if the test's fixtures need one.
@@ -112,6 +115,11 @@ def deselect(session: Session, items: list[pytest.Item]) -> None:
 def uses_us(item: pytest.Item) -> bool:
     """Return whether a test has a fixture of ours, directly or through others."""
     return not OURS.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def rewrites(item: pytest.Item) -> bool:
+    """Return whether a test has a fixture that rewrites models to a precision, directly or through others."""
+    return not REWRITING.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def _read_markers(items: Iterable[pytest.Item]) -> dict[pytest.Item, Marks]:

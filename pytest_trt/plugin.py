@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt import hookspecs, markers, options
-from pytest_trt.collecting import deselect, multiply, read_marks
+from pytest_trt.collecting import deselect, multiply, read_marks, rewrites
 from pytest_trt.errors import SettingsError
 from pytest_trt.fixtures import (
     context,
@@ -118,9 +118,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose precision the installed packages cannot express."""
+    """Skip a test that rewrites models to a precision which the installed packages cannot express."""
     __tracebackhide__ = True
-    session_of(item.config).need_precision(precision_of(item))
+    if rewrites(item):
+        session_of(item.config).need_precision(precision_of(item))
 
 
 @pytest.hookimpl(wrapper=True)

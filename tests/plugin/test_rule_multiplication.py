@@ -74,10 +74,10 @@ def test_one_precision_still_shows_in_the_id(trt: Trt) -> None:
 def test_a_test_that_parametrizes_itself_keeps_its_values(trt: Trt) -> None:
     trt.tests("""
         import pytest
-        @pytest.mark.parametrize("trt_precision", ["int8", "bf16"])
+        @pytest.mark.parametrize("trt_precision", ["int8", "tf32"])
         def test_a(trt_precision, trt_build): assert trt_build(b"m")[2] == trt_precision
     """)
-    trt.run("--gpu=a100", "--trt-precision=int8,bf16,fp32").assert_outcomes(passed=2)
+    trt.run("--gpu=a100", "--trt-precision=int8,tf32,fp32").assert_outcomes(passed=2)
     trt.run("--gpu=a100", "--trt-precision=int8").assert_outcomes(passed=1, deselected=1)
 
 

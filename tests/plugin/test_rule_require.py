@@ -104,6 +104,9 @@ def test_packages_too_old_for_bf16(
     result.stdout.fnmatch_lines(
         [f"SKIPPED*trt: bf16 needs ONNX operator set 22, which onnx*; to get it: {command}"]
     )
+    trt.tests("def test_a(trt_precision): pass")
+    trt.run(*BF16).assert_outcomes(passed=2)  # it rewrites nothing
+    trt.tests(EXECUTES)
     trt.have("real")
     result = trt.run(*BF16, "--trt-require=execute")
     result.assert_outcomes(passed=1, errors=1)
