@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_trt.check.interpret import Step, handles, settle
 from pytest_trt.numerics.bounds import Bound, arch_factor, certified, input_error, sum_deviation, sum_error
-from pytest_trt.numerics.formats import U32, Float64
+from pytest_trt.numerics.formats import FORMATS, U32, Float64
 from pytest_trt.numerics.ladder import fft_error, split_error, takes_winograd, winograd_error
 from pytest_trt.numerics.linear import Window, columns, conv_transpose, transposed_terms
 
@@ -120,6 +120,10 @@ def _accumulation(
         error = REQUANT_ROUNDINGS * U32 * (np.abs(mid) + 2 * bias_part)
         if not step.contract.integer:
             error = error + sum_error(mid, magnitude, terms, None, rounded_products=True)
+            if x.kind in ("fp16", "bf16"):
+                # A float kernel reads both operands as DequantizeLinear stores them: rounded to 16 bits.
+                unit = FORMATS[x.kind].roundoff
+                error = error + (2 * unit + unit**2) * product_part
         return error
     error = sum_error(mid, magnitude, terms, _factor(step, x.kind), rounded_products=x.kind == "fp32")
     return error * (1 + reading) + reading * product_part if reading else error

@@ -57,12 +57,25 @@ class OnnxRuntime:
         self.names = [value.name for value in self._session.get_outputs()]
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Return every output for these inputs."""
+        """Return every output for these inputs.
+
+        Raises
+        ------
+        ModelError
+            ONNX Runtime fails on them.
+        """
         fed = {
             name: np.asarray(value).astype(np.float32) if name in self._widened else value
             for name, value in feeds.items()
         }
-        return dict(zip(self.names, (np.asarray(v) for v in self._session.run(None, fed)), strict=True))
+        try:
+            values = self._session.run(None, fed)
+        except Exception as error:  # a class per error code, all private
+            raise ModelError(
+                "ONNX Runtime, the reference, does not run the model on these inputs",
+                why=str(error).splitlines()[:3],
+            ) from None
+        return dict(zip(self.names, (np.asarray(v) for v in values), strict=True))
 
 
 _LOW = {TensorProto.FLOAT16, TensorProto.BFLOAT16}

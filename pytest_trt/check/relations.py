@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pytest_trt.check.graph import Graph, Node
 from pytest_trt.check.interpret import map_parts
 from pytest_trt.check.subject import Subject, wider
 from pytest_trt.errors import UnsupportedError
@@ -24,6 +25,42 @@ PERMUTATION = "rows permute with the batch"
 EXTRA_OUTPUT = "one more output changes nothing"
 WIDER_PROFILE = "a wider profile changes nothing"
 REPEAT = "a repeated run gives the same bits"
+
+
+# Operators that compute each row of their first input from that row alone.
+_ROW_WISE = frozenset(
+    "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool BatchNormalization Relu LeakyRelu Clip Sigmoid "
+    "Tanh HardSigmoid HardSwish Elu Exp Sqrt Neg Abs Erf Cast Identity QuantizeLinear DequantizeLinear Constant".split()
+)
+_PAIRS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min"})
+
+
+def works_row_by_row(graph: Graph) -> bool:
+    """Tell whether every operator of a graph is known to treat the rows of its first axis separately."""
+    return all(_keeps_rows(graph, node) for node in graph.nodes)
+
+
+def _keeps_rows(graph: Graph, node: Node) -> bool:
+    if node.op in _ROW_WISE:
+        return True
+    if node.op in _PAIRS:
+        # A constant with an extent on the batch axis of its own would tie rows to their places.
+        ranks = [len(graph.values[n][1]) for n in node.inputs if n in graph.values]
+        fixed = [n for n in node.inputs if n in graph.initializers]
+        return (
+            len(ranks) == len(node.inputs)
+            and all(len(graph.values[n][1]) < max(ranks) or graph.values[n][1][0] == 1 for n in fixed)
+            and len({rank for n, rank in zip(node.inputs, ranks, strict=True) if n not in fixed}) <= 1
+        )
+    if node.op == "MatMul":
+        return node.inputs[1] in graph.initializers
+    if node.op == "Gemm":
+        return node.inputs[1] in graph.initializers and not node.attributes.get("transA", 0)
+    if node.op in ("Softmax", "Concat"):
+        shape = graph.values.get(node.outputs[0], ("", ()))[1]
+        axis = int(node.attributes.get("axis", -1))
+        return bool(shape) and axis % len(shape) != 0
+    return False
 
 
 @dataclass(frozen=True)
