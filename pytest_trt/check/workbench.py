@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.check import tell
+from pytest_trt.check.conclude import conclude, replay_line
 from pytest_trt.check.examine import Examiner, needed_profile
 from pytest_trt.check.feeds import (
     Profile,
@@ -32,14 +33,8 @@ from pytest_trt.numerics.judge import measure
 from pytest_trt.precision import Prepared, measure_ranges, prepare
 from pytest_trt.precision.proof import prove
 from pytest_trt.records import (
-    BATTERIES,
-    BUDGETS,
     CONFORMS,
-    CONFORMS_UNDER,
-    MISTRUSTED,
-    RUNGS,
     SUSPICIOUS,
-    UNJUDGED,
     VIOLATES,
     Finding,
     Settings,
@@ -50,7 +45,6 @@ from pytest_trt.runtime.load import Discovery, Runtime
 from pytest_trt.runtime.plans import PlanCache
 from pytest_trt.runtime.session import Session
 
-_ORDER = (VIOLATES, MISTRUSTED, SUSPICIOUS)
 # INT8 calibration of drawn inputs: a scale of 2**-7, so that scaling the input is exact and ties are decided.
 _DRAWN_RANGE = 127.0 / 128.0
 
@@ -232,7 +226,7 @@ class Workbench:
             if verdict.status == SUSPICIOUS and not drawn:
                 warnings.warn(SuspiciousWarning(tell.summary(verdict)), stacklevel=2)
             else:
-                raise tell.failure(verdict, self.replay(verdict))
+                raise tell.failure(verdict, replay_line(verdict, self.settings))
         return verdict
 
     def judge(
@@ -287,7 +281,15 @@ class Workbench:
                 examiner.distrust()
             finally:
                 examiner.close()
-        return self._verdict(examiner, rt, precision, kinds, source, profile, label, replay)
+        return conclude(
+            examiner,
+            rt,
+            data=tuple(kinds),
+            seed=self.settings.seed,
+            profile=needed_profile(profile),
+            label=label,
+            replay=replay,
+        )
 
     def compare(self, got: Any, want: Any, *, limit: Any) -> Verdict:
         """Return the numeric judgement alone.
@@ -326,27 +328,6 @@ class Workbench:
         if found.bad:
             raise tell.failure(verdict, "the same comparison")
         return verdict
-
-    def replay(self, verdict: Verdict) -> str:
-        """Return the line that repeats a check."""
-        where, settings, plain = verdict.provenance, self.settings, Settings()
-        words = [str(where.get("replay") or "pytest suites")]
-        if where.get("label") and not where.get("replay"):
-            words.append(f"--trt-case={where['label']}")
-        words.append(f"--trt-precision={where['precision']} --gpu={where['gpu']} --trt-seed={settings.seed}")
-        for option, value, usual in (
-            ("runtime", settings.runtime, plain.runtime),
-            ("emulate", settings.emulate, plain.emulate),
-            ("device", settings.device, plain.device),
-            ("typing", settings.typing, plain.typing),
-            ("budget", settings.budget, plain.budget),
-        ):
-            if value != usual:
-                words.append(f"--trt-{option}={value}")
-        if settings.data != BATTERIES[BUDGETS[settings.budget].battery]:
-            words.append(f"--trt-data={','.join(settings.data)}")
-        words += [f"--trt-fault={fault}" for fault in settings.faults]
-        return " ".join(words)
 
     def close(self) -> None:
         """Release what the workbench holds; sessions and engines are their callers'."""
@@ -410,52 +391,6 @@ class Workbench:
                     + ", ".join(proof.fallback[:5]),
                 )
             )
-
-    def _verdict(
-        self,
-        examiner: Examiner,
-        rt: Runtime,
-        precision: str,
-        kinds: Sequence[str],
-        source: Graph,
-        profile: Profile | None,
-        label: str,
-        replay: str,
-    ) -> Verdict:
-        result = examiner.result
-        findings = tuple(sorted(result.findings, key=lambda f: _ORDER.index(f.status)))
-        rung = max((name for name, count in result.rungs.items() if count), key=RUNGS.index, default="direct")
-        if findings:
-            status = findings[0].status
-        elif result.unjudged:
-            status = UNJUDGED
-        elif result.compared == 0:
-            status = VIOLATES
-            findings = (Finding("compared", VIOLATES, note="nothing was compared"),)
-        else:
-            status = CONFORMS if rung == "direct" else f"{CONFORMS_UNDER} {rung}"
-        return Verdict(
-            status,
-            findings,
-            result.compared,
-            result.certified,
-            rung,
-            dict(result.unjudged),
-            tuple(sorted(result.relations)),
-            {
-                "runtime": rt.title,
-                "device": rt.device,
-                "gpu": rt.gpu.name,
-                "precision": precision,
-                "typing": "strong" if examiner.subject.prepared.strong else "weak",
-                "data": tuple(kinds),
-                "seed": self.settings.seed,
-                "model": source.digest,
-                "profile": needed_profile(profile),
-                "label": label,
-                "replay": replay,
-            },
-        )
 
 
 def _types_16(graph: Graph) -> list[str]:
