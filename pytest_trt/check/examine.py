@@ -67,7 +67,7 @@ class Examiner:
         self.graph = subject.graph
         self.deep = is_deep(self.graph)
         self.result = Examination()
-        self._reference = OnnxRuntime(self.graph.model)
+        self._reference = OnnxRuntime(self.graph)
         prepared = subject.prepared
         self._there = (
             None if prepared.strong else {name for n in prepared.model.graph.node for name in n.output}
@@ -245,7 +245,7 @@ class Examiner:
         """
         if works_row_by_row(self.source):
             return True
-        reference = OnnxRuntime(self.source.model)
+        reference = OnnxRuntime(self.source)
         want = reference.run(feeds)
         rows = int(next(iter(feeds.values())).shape[0])
         for place in ([0], [0] * rows, [*range(1, rows), 0]):

@@ -80,7 +80,8 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
     loose = _loose(products, x, w)
     made = Bound(mid, mid - error, mid + error, step.kind, loose=loose)
     if step.contract.statistics and x.kind == "fp32" and not is_int8 and products.alpha == 1.0:
-        if x.is_exact and w.is_exact and (bias is None or bias.is_exact):
+        known = x.is_exact and w.is_exact and (bias is None or bias.is_exact)
+        if known and not (exact is not None and exact.all()):
             squares = products.apply(size_x**2, size_w**2)
             if bias is not None:
                 squares = squares + bias.mid**2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from pytest_trt.check.graph import Graph
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.formats import Array
 from pytest_trt.precision.graph import array_of
@@ -19,9 +20,7 @@ class OnnxRuntime:
 
     Parameters
     ----------
-    model : onnx.ModelProto
-    extra : iterable of (name, element type), optional
-        Inner tensors to return besides the graph's outputs.
+    source : Graph
 
     Raises
     ------
@@ -29,7 +28,8 @@ class OnnxRuntime:
         ONNX Runtime does not load the model; its words are in `why`.
     """
 
-    def __init__(self, model: onnx.ModelProto, extra: Iterable[str] = ()) -> None:
+    def __init__(self, source: Graph) -> None:
+        model = source.model
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -37,13 +37,7 @@ class OnnxRuntime:
         options.log_severity_level = 4
         self._widened = {v.name for v in model.graph.input if v.type.tensor_type.elem_type in _LOW}
         if self._widened or _holds_16_bit(model):
-            model = widened(model)
-        extra = [name for name in extra if all(name != v.name for v in model.graph.output)]
-        if extra:
-            marked = onnx.ModelProto()
-            marked.CopyFrom(model)
-            marked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in extra)
-            model = marked
+            model = widened(source)
         try:
             self._session = ort.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -78,7 +72,8 @@ class OnnxRuntime:
         return dict(zip(self.names, (np.asarray(v) for v in values), strict=True))
 
 
-_LOW = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
+_ELEMENTS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+_LOW = frozenset(_ELEMENTS.values())
 
 
 def _holds_16_bit(model: onnx.ModelProto) -> bool:
@@ -88,18 +83,16 @@ def _holds_16_bit(model: onnx.ModelProto) -> bool:
     )
 
 
-def widened(model: onnx.ModelProto) -> onnx.ModelProto:
+def widened(source: Graph) -> onnx.ModelProto:
     """Return the same computation in FP32, with every 16-bit tensor rounded to its type where it is stored.
 
     ONNX Runtime has no bf16 kernels on the CPU, and runs fp16 graphs in FP32 without all of their roundings. Here each node
     with a 16-bit output is followed by a cast to the type and back; constants become FP32 ones of the same value.
     """
     wide = onnx.ModelProto()
-    wide.CopyFrom(model)
+    wide.CopyFrom(source.model)
     graph = wide.graph
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    low = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output)}
-    low = {name: kind for name, kind in low.items() if kind in _LOW}
+    low = {name: _ELEMENTS[kind] for name, kind in source.kinds.items() if kind in _ELEMENTS}
     for tensor in graph.initializer:
         if tensor.data_type in _LOW:
             values = array_of(tensor).astype(np.float32)

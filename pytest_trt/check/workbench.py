@@ -26,7 +26,7 @@ from pytest_trt.check.graph import Graph, load_model
 from pytest_trt.check.subject import BUILD_OPTIONS, Subject
 from pytest_trt.check.tactics import rungs_of
 from pytest_trt.errors import InputError, PrecisionError, RuntimeMissingError, SuspiciousWarning, UsageError
-from pytest_trt.numerics.battery import kinds_for
+from pytest_trt.numerics.battery import Scale, kinds_for
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
 from pytest_trt.numerics.judge import measure
@@ -269,7 +269,7 @@ class Workbench:
             examiner = Examiner(subject, source, rungs, tolerance)
             if not fallback:
                 self._prove(subject, examiner)
-            scale = scale_of(source)
+            scale = scale_of(source) if given is None else Scale()
             seed = zlib.crc32(label.encode()) if label else int(source.digest[:8], 16)
             try:
                 for position, kind in enumerate(kinds):

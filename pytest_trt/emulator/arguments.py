@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 _MISSING = object()
-# Arguments of these types fit or not by their type alone; sequences are judged by what is in them.
-_BY_TYPE = frozenset({int, bool, str, float, type(None)})
 Accept = Callable[[Any], bool]
 
 
@@ -207,5 +205,6 @@ class Signature:
             ]
         if not any(self._fits(parameters, args, kwargs) for parameters in self._parsed):
             raise _refusal(self._name, self._overloads, args, kwargs)
-        if not kwargs and _BY_TYPE.issuperset(kinds):
-            self._seen.add(kinds)  # the next call with such arguments is known to fit
+        if not kwargs and not any(hasattr(kind, "__getitem__") and kind not in (str, bytes) for kind in kinds):
+            # Sequences are judged by what is in them, all else by type: the next call with such arguments is known to fit.
+            self._seen.add(kinds)

@@ -137,7 +137,7 @@ def test_two_references_that_disagree_are_not_trusted(monkeypatch):
     from pytest_trt.check import reference
 
     model = conv_model()
-    right = reference.OnnxRuntime(model).run(FEED)
+    right = reference.OnnxRuntime(Graph(model)).run(FEED)
     honest = reference.OnnxRuntime.run
     monkeypatch.setattr(
         reference.OnnxRuntime,

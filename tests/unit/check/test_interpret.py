@@ -36,7 +36,7 @@ def honest_outputs(case, precision):
         feeds = draw_feeds(source, case.input_shapes, "uniform11", "int8", scale, reach, rng)
         ranges = measure_ranges(model, [feeds]) | reach
     graph = Graph(prepare(model, precision, strong=True, ranges=ranges or None).matched)
-    reference = OnnxRuntime(graph.model)
+    reference = OnnxRuntime(graph)
     contract = Contract().unfused()
     for kind in kinds_for(precision, DATA_KINDS):
         feeds = draw_feeds(source, case.input_shapes, kind, precision, scale, ranges, rng)
