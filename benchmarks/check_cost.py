@@ -7,8 +7,9 @@ Theirs: `Comparator.run` with two `OnnxrtRunner`s on the same input and on the m
 graph, which it gets ready made), and `compare_accuracy`; its log is silenced. Every model has fresh weights, so that no
 cache of either side helps. Both are measured alternately in one process, and the ratio is taken model by model.
 
-A chain costs ours a second engine, for the relation that one more output changes nothing. It is reported beside; the limit
-is held against single operators, which most drawn configurations are. Exit status 1: the median ratio is above the limit.
+A chain costs ours a second engine, for the relation that one more output changes nothing; FP16 and INT8 cost it the rewrite,
+and INT8 the measurement of ranges, which theirs is spared. All are reported. The limit is held against single operators, which
+most drawn configurations are, in FP32, which is what two ONNX Runtime runners compare. Exit status 1: it is exceeded.
 """
 
 from __future__ import annotations
@@ -146,9 +147,10 @@ def main() -> int:
         print(
             f"{precision}: {describe(ratios, precision, chain=False)}, {describe(ratios, precision, chain=True)}"
         )
-    single = [ratio for (_, name), values in ratios.items() if "relu" not in name for ratio in values]
+    held = given.precision[0]
+    single = [v for (p, name), values in ratios.items() if p == held and "relu" not in name for v in values]
     median = statistics.median(single)
-    print(f"median ratio {median:.2f} of {len(single)} checks of one operator, limit {given.limit:g}")
+    print(f"median ratio {median:.2f} of {len(single)} {held} checks of one operator, limit {given.limit:g}")
     return int(median > given.limit)
 
 
