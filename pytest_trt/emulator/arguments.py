@@ -205,6 +205,8 @@ class Signature:
             ]
         if not any(self._fits(parameters, args, kwargs) for parameters in self._parsed):
             raise _refusal(self._name, self._overloads, args, kwargs)
-        if not kwargs and not any(hasattr(kind, "__getitem__") and kind not in (str, bytes) for kind in kinds):
+        if not kwargs and not any(
+            hasattr(kind, "__getitem__") and kind not in (str, bytes) for kind in kinds
+        ):
             # Sequences are judged by what is in them, all else by type: the next call with such arguments is known to fit.
             self._seen.add(kinds)
