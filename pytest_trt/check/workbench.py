@@ -313,11 +313,19 @@ class Workbench:
             raise UsageError(f"got has shape {value.shape}, want {mid.shape}", why="nothing is broadcast")
         if value.size == 0:
             raise UsageError("the arrays are empty: nothing was compared")
-        if isinstance(limit, tuple):
-            low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), mid.shape) for end in limit)
-        else:
-            room = np.asarray(limit, dtype=np.float64)
-            low, high = mid - room, mid + room
+        try:
+            ends = [
+                np.asarray(end, dtype=np.float64) for end in (limit if isinstance(limit, tuple) else (limit,))
+            ]
+            low, high = ends if isinstance(limit, tuple) else (mid - ends[0], mid + ends[0])
+            low, high = np.broadcast_to(low, mid.shape), np.broadcast_to(high, mid.shape)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"limit {limit!r} cannot be used",
+                why="it is the largest absolute difference, or (low, high): numbers, or arrays of the outputs' shape",
+            ) from None
+        if bool(np.any(high < low)) or any(np.isnan(end).any() for end in ends):
+            raise UsageError(f"limit {limit!r} is negative, or no number: nothing could be inside")
         found = measure(value, Bound(mid, low, high))
         finding = Finding(
             found.cause, VIOLATES, "got", "given", found.bad, found.total, found.index, found.got, found.low, found.high,
