@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -144,7 +145,8 @@ def _pad(step: Step) -> list[Bound]:
     for position, axis in enumerate(axes):
         widths[axis] = (pads[position], pads[position + len(axes)])
     if mode != "constant":
-        return _moved(step, lambda v: np.pad(v, widths, mode={"reflect": "reflect", "edge": "edge"}[mode]))  # type: ignore[call-overload]
+        # ONNX and numpy have the same names: reflect, edge, wrap.
+        return _moved(step, lambda v: np.asarray(np.pad(v, widths, mode=cast(Any, mode))))
     return [map_parts(raw, lambda v: np.pad(v, widths, constant_values=False if v.dtype == bool else value))]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx.defs
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
+from onnx import helper
 
 from pytest_trt import strategies
 from pytest_trt.check import operators
@@ -18,7 +19,7 @@ from pytest_trt.numerics.bounds import Bound, Contract
 from pytest_trt.numerics.judge import measure
 from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.records import DATA_KINDS, PRECISIONS
-from tests.unit.check.models import conv_model
+from tests.unit.check.models import conv_model, make_model
 
 # bf16 graphs need operator set 22, which the oldest onnx that we allow does not know.
 KNOWN = tuple(name for name in PRECISIONS if name != "bf16" or onnx.defs.onnx_opset_version() >= 22)
@@ -85,3 +86,12 @@ def test_a_tensor_given_cuts_the_graph():
     inner = np.full((1, 12, 6, 6), -1.0)
     found = interpret(graph, {"c": Bound.exact(inner, "fp32")}, Contract())
     assert not found.tensors["y"].mid.any()
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap"])
+def test_padding_moves_elements_as_onnx_runtime_does(mode):
+    node = helper.make_node("Pad", ["x", "pads"], ["y"], name="pad", mode=mode)
+    graph = Graph(make_model([node], (1, 5), {"pads": np.array([0, 2, 0, 1], np.int64)}))
+    x = np.arange(5, dtype=np.float32)[None]
+    bound = interpret(graph, {"x": Bound.exact(x.astype(np.float64), "fp32")}, Contract()).tensors["y"]
+    assert np.array_equal(bound.mid, OnnxRuntime(graph).run({"x": x})["y"])
