@@ -162,6 +162,13 @@ def profile_for(
     return made
 
 
+def describe_profile(profile: Profile | None) -> str:
+    """Return a profile in words, for provenance."""
+    if not profile:
+        return "static"
+    return "; ".join(f"{name} {least}..{most}" for name, (least, _, most) in profile.items())
+
+
 def scale_of(graph: Graph) -> Scale:
     """Return what the weights of the first heavy operator say about the size of sums."""
     for node in graph.nodes:

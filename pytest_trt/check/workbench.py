@@ -12,11 +12,12 @@ import numpy as np
 
 from pytest_trt.check import tell
 from pytest_trt.check.conclude import conclude, replay_line
-from pytest_trt.check.examine import Examiner, needed_profile
+from pytest_trt.check.examine import Examiner, to_finding
 from pytest_trt.check.feeds import (
     Profile,
     check_feeds,
     check_profile,
+    describe_profile,
     draw_feeds,
     profile_for,
     scale_of,
@@ -30,7 +31,7 @@ from pytest_trt.numerics.battery import Scale, kinds_for
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
 from pytest_trt.numerics.judge import measure
-from pytest_trt.precision import Prepared, measure_ranges, prepare
+from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.precision.proof import prove
 from pytest_trt.records import (
     CONFORMS,
@@ -90,19 +91,6 @@ class Workbench:
         """Tell whether networks are strongly typed under these settings on a runtime."""
         return self.settings.typing == "strong" or (
             self.settings.typing == "auto" and rt.features.strong_typing
-        )
-
-    def prepare(
-        self,
-        model: Any,
-        precision: str,
-        *,
-        ranges: Mapping[str, float] | None = None,
-        rt: Runtime | None = None,
-    ) -> Prepared:
-        """Return a model made ready at a precision for a runtime (default: the executor)."""
-        return prepare(
-            load_model(model), precision, strong=self.is_strong(rt or self.executor), ranges=ranges
         )
 
     def subject(
@@ -217,7 +205,6 @@ class Workbench:
             tolerance=tolerance,
             data=data,
             shapes=shapes,
-            drawn=drawn,
             label=label,
             fallback=fallback,
             replay=replay,
@@ -240,7 +227,6 @@ class Workbench:
         tolerance: Tolerance | None = None,
         data: Sequence[str] | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
-        drawn: bool = False,
         label: str = "",
         fallback: bool = False,
         replay: str = "",
@@ -286,7 +272,7 @@ class Workbench:
             rt,
             data=tuple(kinds),
             seed=self.settings.seed,
-            profile=needed_profile(profile),
+            profile=describe_profile(profile),
             label=label,
             replay=replay,
         )
@@ -327,10 +313,7 @@ class Workbench:
         if bool(np.any(high < low)) or any(np.isnan(end).any() for end in ends):
             raise UsageError(f"limit {limit!r} is negative, or no number: nothing could be inside")
         found = measure(value, Bound(mid, low, high))
-        finding = Finding(
-            found.cause, VIOLATES, "got", "given", found.bad, found.total, found.index, found.got, found.low, found.high,
-            found.want, pattern=found.pattern,
-        )  # fmt: skip
+        finding = to_finding(found, found.cause, VIOLATES, tensor="got", data="given")
         status = VIOLATES if found.bad else CONFORMS
         verdict = Verdict(status, (finding,) if found.bad else (), found.judged, found.certified)
         if found.bad:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import onnx
-from onnx import NodeProto, TensorProto, ValueInfoProto, shape_inference
+from onnx import NodeProto, ValueInfoProto, shape_inference
 
 Dim = int | str | None
 UNKNOWN = -1
@@ -141,8 +141,3 @@ def load(model: onnx.ModelProto) -> Graph:
         own_outputs=frozenset(outputs),
         producers={name: node for node in model.graph.node for name in node.output if name},
     )
-
-
-def is_double(elem: int) -> bool:
-    """Return whether the element type is float64, which no TensorRT network input or output has."""
-    return elem == TensorProto.DOUBLE

@@ -88,10 +88,6 @@ class Columns:
             product = np.matmul(weight.reshape(groups, filters // groups, -1), self.data)
         return np.asarray(product.reshape(batch, filters, *self.out))
 
-    def moduli(self) -> Columns:
-        """Return the columns of the input's absolute values."""
-        return Columns(np.abs(self.data), self.out)
-
 
 def columns(x: Float64, window: Window, groups: int) -> Columns:
     """Return the im2col matrices of an input (N, C, *S)."""
