@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 
+from pytest_trt.check.admissible import Admissible
 from pytest_trt.check.graph import FLOAT_KINDS, Graph
-from pytest_trt.check.interpret import Bounds, interpret
 from pytest_trt.check.layers import breaks_fusion, choose_marks, is_deep, judge_layers
 from pytest_trt.check.operators import with_limit
 from pytest_trt.check.reference import OnnxRuntime
@@ -20,8 +19,8 @@ from pytest_trt.errors import ModelError
 from pytest_trt.numerics.battery import STRUCTURED
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
-from pytest_trt.numerics.judge import Measure, measure, measure_statistics
-from pytest_trt.records import MISTRUSTED, SUSPICIOUS, VIOLATES, Finding, Tolerance
+from pytest_trt.numerics.judge import Measure, measure
+from pytest_trt.records import CONFORMS, MISTRUSTED, SUSPICIOUS, VIOLATES, Finding, Tolerance
 
 # A reference on which fewer elements than this were compared says nothing about being constant.
 TRUST_SIZE = 32
@@ -107,19 +106,13 @@ class Examiner:
     def _judge(
         self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array], data: str
     ) -> dict[str, Bound]:
-        exact = {
-            name: Bound.exact(v.astype(np.float64), self.graph.inputs[name][0]) for name, v in feeds.items()
-        }
-
-        @cache
-        def on(rung: str) -> Bounds:
-            return interpret(self.graph, exact, self.subject.contract.rung(rung))
-
-        direct = on("direct")
+        admissible = Admissible(self.graph, feeds, self.subject.contract, self.rungs)
+        direct = admissible.on("direct")
         guards = {name: _held(values, direct.tensors.get(name)) for name, values in want.items()}
         if any(guard is not None and guard.bad for guard in guards.values()):
             # The reference stores inner tensors, and computes Q/DQ in float.
-            guards = {name: _held(values, on("unfused").tensors.get(name)) for name, values in want.items()}
+            loose = admissible.on("unfused").tensors
+            guards = {name: _held(values, loose.get(name)) for name, values in want.items()}
         limits: dict[str, Bound] = {}
         for name, values in want.items():
             guard = guards[name]
@@ -136,28 +129,20 @@ class Examiner:
             elif guard.bad:
                 self._finding("reference", name, data, guard, MISTRUSTED, "ONNX Runtime and float64 disagree")
             else:
-                limits[name] = self._climb(name, got[name], on, data)
+                limits[name] = self._climb(name, got[name], admissible, data)
         return limits
 
-    def _climb(self, name: str, got: Array, on: Callable[[str], Bounds], data: str) -> Bound:
-        """Judge one output on the rungs of the ladder in order; return the limits of the rung that admitted it."""
-        bound = on("direct").tensors[name]
-        first = measure(got, bound)
-        if not first.bad:
-            self._accept(name, data, first, "direct")
-            self._doubt(name, got, bound, data)
-            return bound
-        for rung in self.rungs:
-            if rung == "direct":
-                continue
-            wider = on(rung).tensors[name]
-            found = measure(got, wider)
-            if not found.bad:
-                self._accept(name, data, found, rung)
-                return wider
-            first = found if rung == "unfused" else first
-        self._accept(name, data, first, "direct", f"no rung admits it (tried: {', '.join(self.rungs)})")
-        return bound
+    def _climb(self, name: str, got: Array, admissible: Admissible, data: str) -> Bound:
+        """Judge one output on the rungs of the ladder; return the limits of the rung that admitted it."""
+        judged = admissible.judge(name, got, statistics=data not in STRUCTURED)
+        if judged.status == SUSPICIOUS:
+            self._accept(name, data, measure(got, judged.limits), "direct")
+            why = "inside the hard limit: no proof, but no accident"
+            self._finding(judged.measure.cause, name, data, judged.measure, SUSPICIOUS, why)
+        else:
+            note = "" if judged.status == CONFORMS else f"no rung admits it (tried: {', '.join(self.rungs)})"
+            self._accept(name, data, judged.measure, judged.rung, note)
+        return admissible.on("direct").tensors[name] if judged.status == VIOLATES else judged.limits
 
     def _tolerated(self, want: Array) -> Bound:
         assert self.tolerance is not None
@@ -254,16 +239,6 @@ class Examiner:
             if not all(_near(other[name], values[place]) for name, values in want.items()):
                 return False
         return True
-
-    def _doubt(self, name: str, got: Array, bound: Bound, data: str) -> None:
-        """Add a finding where an output inside its hard limits is outside its statistical ones."""
-        if data in STRUCTURED:
-            return
-        found = measure_statistics(got, bound)
-        if found is not None and found.bad:
-            self._finding(
-                found.cause, name, data, found, SUSPICIOUS, "inside the hard limit: no proof, but no accident"
-            )
 
     def _accept(self, name: str, data: str, found: Measure, rung: str, note: str = "") -> None:
         self.result.compared += found.judged

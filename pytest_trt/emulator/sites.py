@@ -37,6 +37,8 @@ class Site:
         The GPU class that is emulated.
     rng : numpy.random.Generator
         Repeatable from the seed of the emulator.
+    memory : dict
+        What a fault wants to remember from one site to the next; one for each emulated TensorRT.
 
     Notes
     -----
@@ -80,6 +82,7 @@ class Faults:
         self._gpu = gpu
         self._seed = (seed,) if seed >= 0 else (-seed, 1)  # numpy takes no negative seeds
         self._count = 0
+        self._memory: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
@@ -90,7 +93,7 @@ class Faults:
         with self._lock:
             self._count += 1
             rng = np.random.default_rng([*self._seed, self._count])
-        site = Site(kind, precision, self._gpu, rng, **fields)
+        site = Site(kind, precision, self._gpu, rng, memory=self._memory, **fields)
         return site, [fault(site) for fault in self._faults]
 
 

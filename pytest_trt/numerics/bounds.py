@@ -78,6 +78,15 @@ class Contract:
         How sums of products may be formed: `direct`, or besides it `splitk`, `winograd` or `fft`.
     statistics : bool
         Standard deviations are worked out as well.
+    accumulate : str
+        `fp32`; `fp16`: partial sums of 16-bit products are kept in FP16; `fp8`: those of e4m3 products with the 13 fraction
+        bits of Hopper's and Ada's tensor cores.
+    ties : str
+        `even`: an exact tie is rounded to the even neighbour; `any`: to either.
+    flush : bool
+        A subnormal number may come out, or be read, as zero.
+    nan : str
+        `propagate`: a NaN that a sum of products meets comes out as one; `any`: nothing is promised there.
     """
 
     tf32: bool = False
@@ -87,6 +96,10 @@ class Contract:
     weak: bool = False
     algorithm: str = "direct"
     statistics: bool = False
+    accumulate: str = "fp32"
+    ties: str = "even"
+    flush: bool = False
+    nan: str = "propagate"
 
     def unfused(self) -> Contract:
         """Return the contract of the rung `unfused`: the union of stored and not stored, integer and float."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_trt.emulator.faults.linear import Linear, linear_of, store, windows
+from pytest_trt.emulator.faults.registry import honest
 
 
 def _terms(linear: Linear) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
@@ -64,11 +65,13 @@ def _recompute(site: Any, parts: int, reverse: bool) -> None:
         store(site, name, result)
 
 
+@honest("fp32 fp16 bf16 fp8")
 def summation_order_reversed(site: Any) -> None:
     """Add the products of a convolution or matrix product from the last to the first, in float32. Honest."""
     _recompute(site, parts=1, reverse=True)
 
 
+@honest("fp32 fp16 bf16 fp8")
 def split_k_summation(site: Any) -> None:
     """Add the products in three parts, each in float32, and then the parts. Honest."""
     _recompute(site, parts=3, reverse=False)

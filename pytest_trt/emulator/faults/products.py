@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.emulator.faults.linear import linear_of, output_of, store, windows
+from pytest_trt.emulator.faults.registry import fault
 
 
+@fault("reduction")
 def last_input_channel_dropped(site: Any) -> None:
     """Leave the last input channel of each group, or the last term of a matrix product, out of the sum."""
     linear = linear_of(site)
@@ -25,6 +27,7 @@ def last_input_channel_dropped(site: Any) -> None:
     store(site, name, exact - linear.without_channels(dropped).product())
 
 
+@fault("geometry", mutants="M10")
 def pads_swapped(site: Any) -> None:
     """Exchange the pads at the beginning and the end of each axis, in convolutions and pools."""
     if site.kind != "node" or "pads" not in site.attributes:
@@ -57,6 +60,7 @@ def _pool(site: Any, pads: list[int]) -> None:
         store(site, name, total / windows(np.ones_like(x), attributes).sum(axis=axes))
 
 
+@fault("epilogue")
 def bias_omitted_on_channel_tail(site: Any) -> None:
     """Forget the bias of the output channels behind the last multiple of 8."""
     linear = linear_of(site)
@@ -70,6 +74,7 @@ def bias_omitted_on_channel_tail(site: Any) -> None:
     store(site, name, exact - bias * where)
 
 
+@fault("quant", "int8", "M17")
 def int8_scale_of_neighbour_channel(site: Any) -> None:
     """Take each channel's weight scale from the channel before it; only where scales are one a channel."""
     linear = linear_of(site)

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_trt.emulator.faults.linear import store
+from pytest_trt.emulator.faults.registry import fault
 
 
+@fault("operator", mutants="M01")
 def clip_upper_dropped(site: Any) -> None:
     """Let Clip forget its upper bound: it acts as a ReLU from the lower one."""
     if site.kind != "node" or site.op_type != "Clip":
@@ -22,6 +24,7 @@ def clip_upper_dropped(site: Any) -> None:
     store(site, name, np.maximum(arrays[0].astype(np.float64), np.asarray(low, np.float64)))
 
 
+@fault("memory", mutants="M21")
 def last_batch_row_stale(site: Any) -> None:
     """Leave the last row of a batch as the context's run before left it, or zero; batch 1 is not touched."""
     if site.kind != "execute" or site.batch < 2:
@@ -34,6 +37,7 @@ def last_batch_row_stale(site: Any) -> None:
         array[-1] = before[-1] if fits else 0
 
 
+@fault("precision", "fp16 fp16acc bf16 int8 fp8")
 def output_truncated_not_rounded(site: Any) -> None:
     """Cut the digits that a 16-bit or INT8 output has not, where they ought to be rounded."""
     if site.kind != "node" or site.op_type == "Cast":
@@ -66,6 +70,3 @@ def _truncated_integers(site: Any, array: NDArray[Any], exact: NDArray[Any]) -> 
 def _toward_zero(rounded: NDArray[np.float16], exact: NDArray[np.float64]) -> NDArray[np.float16]:
     over = np.abs(rounded.astype(np.float64)) > np.abs(exact)
     return np.where(over & np.isfinite(exact), np.nextafter(rounded, np.float16(0)), rounded)
-
-
-__all__ = ["clip_upper_dropped", "last_batch_row_stale", "output_truncated_not_rounded"]
