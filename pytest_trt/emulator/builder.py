@@ -277,16 +277,25 @@ class Builder(Threaded):
         packed = plan.pack()
         before = model.SerializeToString()
         site, _ = self._host.faults.visit(
-            "build", plan.settings["precision"], model=model, flags=flags, layers=dict(table), plan=packed
+            "build",
+            plan.settings["precision"],
+            model=model,
+            flags=flags,
+            layers=dict(table),
+            plan=packed,
+            profiles=plan.settings["profiles"],
         )
         if site.plan is None:
             return None
         if site.plan != packed:
             return bytes(site.plan)
         if site.layers != table:
+            wide = ("fp32", "tf32")
             kept = {
-                name for name, kind in site.layers.items() if kind == "fp32" and table.get(name) != "fp32"
+                name for name, kind in site.layers.items() if kind in wide and table.get(name) not in wide
             }
+            if self._host.sm >= 80 and "tf32" in site.layers.values():
+                plan.settings["tf32"] = True
             plan.settings["fp32_nodes"] = sorted({*plan.settings["fp32_nodes"], *kept})
         model = site.model
         if model.SerializeToString() != before or site.layers != table:

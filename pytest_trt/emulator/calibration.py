@@ -52,7 +52,7 @@ def implicit_quantization(
         raise Refusal("INVALID_CONFIG", _NO_SCALES)
     scales = {name: np.float32(amax / 127.0) for name, amax in ranges.items() if amax > 0}
     if host.faults:
-        site, _ = host.faults.visit("calibrate", "int8", scales=scales)
+        site, _ = host.faults.visit("calibrate", "int8", scales=scales, stage="engine")
         scales = site.scales
     return insert_pairs(graph, scales)
 
@@ -103,6 +103,10 @@ def _calibrate(
                 )
     if not count:
         raise Refusal("INVALID_CONFIG", _NO_SCALES)
+    if host.faults:
+        table = {name: np.float32(amax / 127.0) for name, amax in found.items()}
+        site, _ = host.faults.visit("calibrate", "int8", scales=table, stage="table")
+        found = {name: 127.0 * float(scale) for name, scale in site.scales.items()}
     shielded(calibrator.write_calibration_cache, write_cache(found, host.cache_header))
     return found
 

@@ -27,6 +27,7 @@ class ExecutionContext(ContextState):
             )
         launch = self._ready(where, self._addresses)
         if launch is None:
+            self._time_failure()
             return False
         if stream_handle == 0:
             self._reporter.log(
@@ -157,9 +158,21 @@ class ExecutionContext(ContextState):
             self._pending = result.layer_times(self._core.settings["layers"])
             if self.enqueue_emits_profile:
                 self._emit()
-        self._previous = {name: array.copy() for name, array in result.outputs.items()}
+        self._previous = {name: np.array(array) for name, array in result.outputs.items()}
         self._runs += 1
         return result
+
+    def _time_failure(self) -> None:
+        """Let faults report times of a run that was not enqueued; without one there is nothing to report."""
+        if self.profiler is None or not self._host.faults or self._profile < 0:
+            return
+        for row in self._core.settings["layers"]:
+            told = {"node_name": row["name"], "op_type": row["op"], "failed": True}
+            seconds = self._host.faults.timed(row["working"], 0.0, **told, **self._facts())
+            if seconds:
+                self._pending.append((row["name"], 1e3 * seconds))
+        if self._pending and self.enqueue_emits_profile:
+            self._emit()
 
     def _facts(self) -> dict[str, Any]:
         table = self._core.profiles[self._profile]
@@ -167,6 +180,7 @@ class ExecutionContext(ContextState):
         return {
             "batch": first[0] if first else 1,
             "profile": {name: tuple(tuple(shape) for shape in shapes) for name, shapes in table.items()},
+            "engine_id": self._core.number,
             "context_id": self._number,
             "run_index": self._runs,
         }
@@ -183,7 +197,7 @@ class ExecutionContext(ContextState):
             **self._facts(),
         )
         result.outputs = {
-            name: np.asarray(site.outputs[name], array.dtype).reshape(array.shape)
+            name: np.asanyarray(site.outputs[name], array.dtype).reshape(array.shape)
             for name, array in result.outputs.items()
         }
         return not any(answer is False for answer in answers)

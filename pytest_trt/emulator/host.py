@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import types as pytypes
 import warnings
 import weakref
@@ -11,6 +12,7 @@ from typing import Any, NoReturn, TypeVar, cast
 from pytest_trt.emulator import dtypes, values
 from pytest_trt.emulator.arguments import Types
 from pytest_trt.emulator.bound import Binder, Bound
+from pytest_trt.emulator.clock import Clock
 from pytest_trt.emulator.core import Core
 from pytest_trt.emulator.device import Device, HostDevice
 from pytest_trt.emulator.engine import Engine
@@ -31,12 +33,14 @@ class Module(pytypes.ModuleType):
     """What `load` gives: has the names of one TensorRT version, and no others.
 
     Besides them it has `emulated` (True), `emulated_streams` (the streams of the device, `streams.Streams`; only on the
-    CPU) and `emulated_as` (for instance `tensorrt-10.13.3.9`).
+    CPU), `emulated_clock` (`clock.Clock`: where the times of a profiler come from) and `emulated_as` (for instance
+    `tensorrt-10.13.3.9`).
     """
 
     emulated: bool
     emulated_as: str
     emulated_streams: Any
+    emulated_clock: Clock
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
@@ -87,6 +91,8 @@ class Host:
         self.played = f"{surface.product}-{surface.version}"
         self.device: Device = device if device is not None else HostDevice()
         self.faults = Faults(faults, gpu.name, seed)
+        self.clock = Clock()
+        self.engine_numbers = itertools.count(1)
         self.offers_weak_typing = not self.is_rtx and "FP16" in surface.enums["BuilderFlag"]
         minor = int(surface.version.split(".")[1])
         self.has_new_inspector = (self.is_rtx and minor >= 5) or (not self.is_rtx and self.major >= 11)
@@ -141,6 +147,7 @@ class Host:
         module.__dict__["__version__"] = surface.version
         module.__dict__["emulated"] = True
         module.__dict__["emulated_as"] = self.played
+        module.__dict__["emulated_clock"] = self.clock
         module.__dict__["emulated_streams"] = getattr(self.device, "streams", None)
         return module
 

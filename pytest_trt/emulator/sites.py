@@ -2,7 +2,8 @@
 
 A fault is a callable `fault(site)`. It changes arrays of the site in place, puts others in their place, or sets an
 attribute. What it returns counts at two kinds: False at `execute` is a failed enqueue, a number at `time` is the time
-that is reported. At `build`, `load` and `refit`, a fault that sets `site.plan` (at `refit`, `site.weights`) to None makes
+that is reported. At `execute`, masked elements of an output (`numpy.ma`) are not written: the buffer
+keeps what it held. At `build`, `load` and `refit`, a fault that sets `site.plan` (at `refit`, `site.weights`) to None makes
 the call fail as it fails in TensorRT: with None or False and a logged error.
 """
 
@@ -46,6 +47,12 @@ class Site:
     and weights under the names of the integer tensors. `outputs` are in storage type; bfloat16 values travel as float32
     arrays. A quantized convolution stores float32 `s_x * s_w * acc + b`; the QuantizeLinear behind it is a node of its
     own, with the quotient before rounding in `exact`.
+
+    At `build`, `profiles` holds one table of (min, opt, max) a profile, by input name; a layer set to `fp32` or `tf32` in
+    `layers` is built in that type. `calibrate` is visited twice: at stage `table` before the calibrator is given the cache
+    to keep, and at stage `engine` with the scales that the engine will use; a cache that was read, and ranges that were
+    set, are seen at `engine` alone. `time` is visited for each layer of a run with a profiler, and, with `failed` True, for
+    each layer of a run that was not enqueued: seconds that a fault returns there are reported, else nothing is.
     """
 
     def __init__(self, kind: str, precision: str, gpu: str, rng: np.random.Generator, **fields: Any) -> None:
@@ -95,6 +102,12 @@ class Faults:
             rng = np.random.default_rng([*self._seed, self._count])
         site = Site(kind, precision, self._gpu, rng, memory=self._memory, **fields)
         return site, [fault(site) for fault in self._faults]
+
+    def timed(self, precision: str, seconds: float, **fields: Any) -> float:
+        """Return the seconds that are reported after every fault has seen a `time` site."""
+        _, answers = self.visit("time", precision, seconds=seconds, **fields)
+        numbers = [a for a in answers if isinstance(a, (int, float)) and not isinstance(a, bool)]
+        return float(numbers[-1]) if numbers else seconds
 
 
 def _shown(array: NDArray[Any], elem: int) -> NDArray[Any]:
