@@ -1,4 +1,4 @@
-"""Measure one output against its admissible interval, and name the pattern of the elements outside it."""
+"""Measure one output against its admissible interval."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array, spacing
+from pytest_trt.numerics.patterns import describe_pattern
 
 # Half-width of the statistical interval in standard deviations. Tails are not Gaussian: on normal data 1 in 10**5 sums lies
 # beyond 5 sigma.
@@ -166,42 +167,3 @@ def _bad_slices(squares: Array, free: Array) -> Array:
         count = free.sum(axis=axes, keepdims=True)
         bad |= (count >= 8) & (total > 2.25 * (count + 8 * np.sqrt(2.0 * count)))
     return np.asarray(bad & free)
-
-
-def describe_pattern(bad: Array) -> str:
-    """Return in words where the bad elements of an (N, C, *S) array lie."""
-    count = int(np.count_nonzero(bad))
-    if count == bad.size:
-        return "every element"
-    if count == 1:
-        return "one element"
-    names = (
-        ["item", "channel", "row", "column"]
-        if bad.ndim == 4
-        else ["item", "channel", *["position"] * bad.ndim]
-    )
-    parts = []
-    for axis in range(bad.ndim):
-        length = bad.shape[axis]
-        if length < 2:
-            continue
-        others = tuple(a for a in range(bad.ndim) if a != axis)
-        touched = np.flatnonzero(bad.any(axis=others))
-        label = names[axis] if axis < len(names) else "position"
-        if touched.size == length:
-            continue
-        if touched.size == 1:
-            where = (
-                "last" if touched[0] == length - 1 else "first" if touched[0] == 0 else f"{int(touched[0])}th"
-            )
-            parts.append(f"{where} {label} only")
-        elif touched[-1] == length - 1 and touched.size == length - touched[0]:
-            parts.append(f"{label}s {int(touched[0])} to the end (of {length})")
-        elif touched.size == touched[-1] - touched[0] + 1:
-            parts.append(f"{label}s {int(touched[0])} to {int(touched[-1])} (of {length})")
-        else:
-            steps = np.unique(np.diff(touched))
-            if steps.size == 1:
-                parts.append(f"every {int(steps[0])}th {label}")
-    share = f"{100.0 * count / bad.size:.1f} % of the elements"
-    return "; ".join([*parts, share]) if parts else f"scattered, {share}"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.numerics.bounds import Bound, widen
-from pytest_trt.numerics.judge import describe_pattern, measure, measure_statistics
+from pytest_trt.numerics.judge import measure, measure_statistics
 
 
 def test_values_inside_are_counted_and_those_with_one_value_too():
@@ -43,24 +43,6 @@ def test_nothing_is_promised_on_loose_elements():
     bound = Bound(np.zeros(2), np.zeros(2), np.zeros(2), loose=np.array([True, False]))
     found = measure(np.array([np.nan, 0.0]), bound)
     assert (found.bad, found.judged, found.certified) == (0, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("place", "words"),
-    [
-        ((slice(None), slice(6, None)), "channels 6 to the end (of 8)"),
-        ((-1,), "last item only"),
-        ((..., -1, slice(None)), "last row only"),
-        ((0, 0, 0, 0), "one element"),
-        ((...,), "every element"),
-        ((slice(None), slice(1, None, 2)), "every 2th channel"),
-        ((slice(None), slice(2, 4)), "channels 2 to 3 (of 8)"),
-    ],
-)
-def test_patterns_are_named(place, words):
-    bad = np.zeros((3, 8, 4, 5), bool)
-    bad[place] = True
-    assert describe_pattern(bad).startswith(words)
 
 
 def statistical(size=400):
