@@ -65,7 +65,30 @@ VIOLATES = "violates"
 class Finding:
     """One thing that a check saw: which check, on which tensor and data, with its numbers.
 
-    `check` is a stable name (`interval`, `certificate`, `nan`, `statistics`, `slices`, `identical-rows`, ...).
+    Attributes
+    ----------
+    check : str
+        A stable name: `interval`, `certificate`, `nan`, `statistics`, `slices`, `end-to-end`, a relation, ...
+    status : str
+        `violates`, `mistrusted` or `suspicious`.
+    tensor, data : str
+        Where; empty for the engine as a whole.
+    bad, total : int
+        Elements outside, and all.
+    index : tuple of int
+        The worst element.
+    got, low, high, want : float
+        There.
+    rule, pattern, note : str
+        Why that is not allowed; where the bad elements lie; anything else to know.
+    axes : tuple of str
+        Names of the axes of `index`: `N`, `C`, `H`, `W`, or `axis 0` and so on.
+    sources : tuple of (str, float)
+        What the width of the interval there comes from, the largest first.
+    fits : tuple of str
+        The families of faults that would look like this, the most telling first.
+    layer : str
+        The layer that made the tensor, where layers were judged one by one.
     """
 
     check: str
@@ -82,6 +105,10 @@ class Finding:
     rule: str = ""
     pattern: str = ""
     note: str = ""
+    axes: tuple[str, ...] = ()
+    sources: tuple[tuple[str, float], ...] = ()
+    fits: tuple[str, ...] = ()
+    layer: str = ""
 
 
 @dataclass(frozen=True)

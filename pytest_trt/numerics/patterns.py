@@ -122,17 +122,16 @@ def _border(bad: Array) -> tuple[str, str] | None:
     """Return the ring of a plane that holds all bad elements, where they touch two sides of it or more."""
     if bad.ndim < 4:
         return None
-    plane = bad.any(axis=tuple(range(bad.ndim - 2)))
+    plane = np.asarray(bad.any(axis=tuple(range(bad.ndim - 2))))
     height, width = plane.shape
     for ring in range(1, TILE // 2):
         if min(height, width) <= 2 * ring + 1:
             return None
         if plane[ring:-ring, ring:-ring].any():
             continue
-        sides = [plane[:ring].any(axis=0), plane[-ring:].any(axis=0)]
-        sides += [plane[:, :ring].any(axis=1), plane[:, -ring:].any(axis=1)]
+        edges = (plane[:ring], plane[-ring:], plane[:, :ring].T, plane[:, -ring:].T)
         # A corner belongs to two sides: each has to hold more than its corners.
-        if sum(bool(side[ring:-ring].any()) for side in sides) < 2:
+        if sum(bool(edge[:, ring:-ring].any()) for edge in edges) < 2:
             return None
         deep = f"{ring} elements" if ring > 1 else "one element"
         return "border", f"the border of each plane, {deep} deep"
@@ -157,7 +156,7 @@ def _tile(bad: Array) -> tuple[str, str] | None:
     """Return a small rectangle of the last two axes that holds all bad elements and is mostly bad."""
     if bad.ndim < 2 or (bad.ndim == 3 and bad.shape[1] < 2):
         return None
-    plane = bad.any(axis=tuple(range(bad.ndim - 2)))
+    plane = np.asarray(bad.any(axis=tuple(range(bad.ndim - 2))))
     spans, names = [], ("row", "column") if bad.ndim != 2 else ("item", "channel")
     for axis in (0, 1):
         touched = _touched(plane, axis)
