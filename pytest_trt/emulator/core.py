@@ -80,6 +80,7 @@ class Core:
     def __init__(self, host: Host, plan: Plan) -> None:
         self.host = host
         self.plan = plan
+        self.number = next(host.engine_numbers)
         model = onnx.ModelProto()
         model.ParseFromString(plan.model)
         self.graph: Graph = load(model)
