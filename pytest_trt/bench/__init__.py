@@ -1,0 +1,1 @@
+"""Times: where they come from, whether they can be trusted, and whether they have changed."""
