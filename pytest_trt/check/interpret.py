@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ EPILOGUE = frozenset(
 )
 
 Handler = Callable[["Step"], "list[Bound]"]
+# By node and purpose: the arrays that a result was made of, and the result.
+Memo = dict[tuple[int, str], tuple[Any, Any, Any]]
 HANDLERS: dict[str, Handler] = {}
 
 
@@ -36,13 +39,17 @@ def handles(*ops: str) -> Callable[[Handler], Handler]:
 
 @dataclass(frozen=True)
 class Step:
-    """One node with what is known of its inputs: what a handler sees."""
+    """One node with what is known of its inputs: what a handler sees.
+
+    `memo` keeps sums of products from one interpretation of a graph to the next on the same inputs.
+    """
 
     node: Node
     args: tuple[Bound | None, ...]
     contract: Contract
     kind: str
     opset: int
+    memo: Memo = field(default_factory=dict)
 
     def arg(self, position: int) -> Bound:
         """Return an input that must be there, a dequantised one rounded to its stored type."""
@@ -86,6 +93,7 @@ def interpret(
     *,
     wanted: Iterable[str] | None = None,
     keep: frozenset[str] = frozenset(),
+    memo: Memo | None = None,
 ) -> Bounds:
     """Return the admissible values of a graph's tensors for given inputs.
 
@@ -100,12 +108,15 @@ def interpret(
         The tensors to work out; default: the graph's outputs.
     keep : frozenset of str
         Tensors that were marked as outputs: they are stored for certain.
+    memo : dict, optional
+        Shared by interpretations of one graph: what does not depend on the contract is not worked out again.
 
     Returns
     -------
     Bounds
     """
     result = Bounds(dict(feeds))
+    memo = {} if memo is None else memo
     targets = tuple(graph.outputs) if wanted is None else tuple(wanted)
     for node in _needed(graph, targets, feeds):
         handler = HANDLERS.get(node.op)
@@ -119,11 +130,29 @@ def interpret(
             continue
         kind = graph.kinds.get(node.outputs[0], args[0].kind if args and args[0] is not None else "fp32")
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            made = handler(Step(node, tuple(args), contract, kind, graph.opset))
+            made = handler(Step(node, _without_overflow(node, args), contract, kind, graph.opset, memo))
             for name, bound in zip(node.outputs, made, strict=False):
                 if name:
                     result.tensors[name] = _stored(graph, node, name, bound, kind, contract, keep)
     return result
+
+
+# Operators that let a partial sum which overflowed through as it is: infinite or NaN, beside the interval.
+_KEEPS_OVERFLOW = frozenset({"Relu", "Add"})
+
+
+def _without_overflow(node: Node, args: list[Bound | None]) -> tuple[Bound | None, ...]:
+    """Return the arguments of a node; behind a sum that may have overflowed most operators promise nothing."""
+    if node.op in _KEEPS_OVERFLOW or all(arg is None or arg.overflow is None for arg in args):
+        return tuple(args)
+    return tuple(
+        arg
+        if arg is None or arg.overflow is None
+        else replace(
+            arg, overflow=None, loose=arg.overflow if arg.loose is None else arg.loose | arg.overflow
+        )
+        for arg in args
+    )
 
 
 def _constant(graph: Graph, name: str, contract: Contract) -> Bound | None:
@@ -164,20 +193,15 @@ def _stored(
         return bound
     bound = _clean(bound)
     fusable = name not in keep and is_fusable(graph, node, name)
-    if kind == "fp32":
-        return store(bound, kind, may_skip=fusable)
-    if contract.weak:
-        return store(bound, kind, may_skip=True)
-    if not fusable:
-        return store(bound, kind)
-    if contract.fused:
+    if kind != "fp32" and not contract.weak and fusable and contract.fused:
         # Kept in FP32 on the way to its reader: one rounding to FP32.
         return (
             _clean(replace(widen(bound, U32 * np.abs(bound.mid)), kind=kind))
             if not bound.is_exact
             else _in_fp32(bound, kind)
         )
-    return store(bound, kind, may_skip=True)
+    may_skip = fusable or (contract.weak and kind != "fp32")
+    return store(bound, kind, may_skip=may_skip, ties=contract.ties, flush=contract.flush)
 
 
 def _in_fp32(bound: Bound, kind: str) -> Bound:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pytest_trt.check.interpret import Step, handles, settle
-from pytest_trt.numerics.bounds import Bound, arch_factor, certified, input_error, sum_deviation, sum_error
+from pytest_trt.numerics.accumulators import Accumulator, accumulator_of
+from pytest_trt.numerics.bounds import Bound, input_error
 from pytest_trt.numerics.formats import FORMATS, U32, Float64
+from pytest_trt.numerics.judge import SIGMAS
 from pytest_trt.numerics.ladder import fft_error, split_error, takes_winograd, winograd_error
 from pytest_trt.numerics.linear import Window, columns, conv_transpose, transposed_terms
 
@@ -53,48 +56,96 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
     assert raw_x is not None and raw_w is not None
     is_int8 = raw_x.scale is not None and raw_w.scale is not None
     x, w = (raw_x, raw_w) if is_int8 else (settle(raw_x), settle(raw_w))
-    mid = products.apply(x.mid, w.mid)
-    size_x, size_w = np.abs(x.mid), np.abs(w.mid)
-    magnitude = products.apply(size_x, size_w)
+    sums = _sum_up(step, products, x, w, bias)
+    contract = step.contract
+    keep = accumulator_of(x.kind, contract.sm, tf32=contract.tf32, accumulate=contract.accumulate)
+    reading = _reading(step, x, w)
+    error = _int8_error(step, x, sums) if is_int8 else _error(keep, sums, reading)
+    exact = _certificate(x, w, bias, sums, keep, reading) if products.alpha == 1.0 else None
+    made = Bound(sums.mid, sums.mid, sums.mid, step.kind, loose=_loose(products, x, w))
+    if not is_int8 and (contract.likely or (contract.statistics and x.kind == "fp32")):
+        if exact is None or not exact.all():
+            sigma, drift = keep.deviation(
+                sums.mid, _squares(step, products, x, w, bias), sums.terms, reading=reading
+            )
+            if contract.likely:
+                error = np.minimum(error, SIGMAS * sigma + drift)
+            if x.is_exact and w.is_exact and (bias is None or bias.is_exact) and x.kind == "fp32":
+                made.sigma, made.bias = sigma, drift
     if products.alpha != 1.0:
-        mid, magnitude = mid * products.alpha, magnitude * abs(products.alpha)
-    product_part = magnitude
-    terms = products.terms
+        error = error + 2 * U32 * sums.magnitude
+    if exact is not None:
+        error = np.where(exact, 0.0, error)
+    error = error + _inherited(products, x, w, bias, sums.size_x, sums.size_w)
+    if not is_int8:
+        error = error + _algorithm(step, products, x, w, sums.magnitude)
+        if contract.flush:
+            error = error + _flushed(products, x, w, sums)
+        made.overflow = keep.may_overflow(sums.magnitude, sums.terms)
+    finite = np.isfinite(sums.mid)
+    if not finite.all():
+        error = np.where(finite, error, 0.0)
+        if contract.nan == "any":
+            is_nan = np.isnan(sums.mid)
+            made.loose = is_nan if made.loose is None else made.loose | is_nan
+    made.low, made.high = sums.mid - error, sums.mid + error
+    return made
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The exact sums of a node and what their errors are measured by.
+
+    `mid`: s, bias included; `magnitude`: A, and `products`: its part without the bias; `terms`: n; `size_x`, `size_w`: |x|, |w|.
+    """
+
+    mid: Float64
+    magnitude: Float64
+    products: Float64
+    terms: int
+    size_x: Float64
+    size_w: Float64
+
+
+def _sum_up(step: Step, products: Products, x: Bound, w: Bound, bias: Bound | None) -> Sums:
+    def plain() -> tuple[Float64, Float64, Float64, Float64]:
+        size_x, size_w = np.abs(x.mid), np.abs(w.mid)
+        mid, magnitude = products.apply(x.mid, w.mid), products.apply(size_x, size_w)
+        if products.alpha != 1.0:
+            mid, magnitude = mid * products.alpha, magnitude * abs(products.alpha)
+        return mid, magnitude, size_x, size_w
+
+    mid, part, size_x, size_w = _remembered(step, "sums", x.mid, w.mid, plain)
+    magnitude, terms = part, products.terms
     if bias is not None:
         mid = mid + bias.mid
         magnitude = magnitude + np.abs(bias.mid)
         terms += 1
-    reading = _reading(step, x, w)
-    error = _accumulation(step, x, bias, mid, magnitude, product_part, terms, reading, is_int8)
-    exact = _certificate(x, w, bias, magnitude, reading) if products.alpha == 1.0 else None
-    if products.alpha != 1.0:
-        error = error + 2 * U32 * magnitude
-    if exact is not None:
-        error = np.where(exact, 0.0, error)
-    error = error + _inherited(products, x, w, bias, size_x, size_w)
-    if not is_int8:
-        error = error + _algorithm(step, products, x, w, magnitude)
-    finite = np.isfinite(mid)
-    if not finite.all():
-        error = np.where(finite, error, 0.0)
-    loose = _loose(products, x, w)
-    made = Bound(mid, mid - error, mid + error, step.kind, loose=loose)
-    if step.contract.statistics and x.kind == "fp32" and not is_int8 and products.alpha == 1.0:
-        known = x.is_exact and w.is_exact and (bias is None or bias.is_exact)
-        if known and not (exact is not None and exact.all()):
-            squares = products.apply(size_x**2, size_w**2)
-            if bias is not None:
-                squares = squares + bias.mid**2
-            truncating = _factor(step, x.kind) is not None
-            made.sigma, made.bias = sum_deviation(mid, squares, terms, truncating=truncating, reading=reading)
-    return made
+    return Sums(mid, magnitude, part, terms, size_x, size_w)
 
 
-def _factor(step: Step, kind: str) -> float | None:
-    """Return c_arch of the tensor cores that may run a product of this kind; None where none may."""
-    if kind in ("fp16", "bf16"):
-        return arch_factor(step.contract.sm, kind)
-    return arch_factor(step.contract.sm, "tf32") if step.contract.tf32 else None
+def _squares(step: Step, products: Products, x: Bound, w: Bound, bias: Bound | None) -> Float64:
+    """Return S2, the sum of the squared terms, each as large as its interval allows."""
+    reach_x, reach_w = x.radius(), w.radius()
+
+    def squared() -> Float64:
+        size_x = np.abs(x.mid) if reach_x is None else np.abs(x.mid) + reach_x
+        size_w = np.abs(w.mid) if reach_w is None else np.abs(w.mid) + reach_w
+        return products.apply(size_x**2, size_w**2) * products.alpha**2
+
+    found = squared() if reach_x is not None or reach_w is not None else None
+    if found is None:
+        found = _remembered(step, "squares", x.mid, w.mid, squared)
+    return np.asarray(found if bias is None else found + bias.mid**2)
+
+
+def _remembered(step: Step, purpose: str, x: Float64, w: Float64, make: Callable[[], Any]) -> Any:
+    """Return what `make` gives, from an earlier interpretation where it was made of the same arrays."""
+    key = (id(step.node), purpose)
+    known = step.memo.get(key)
+    if known is None or known[0] is not x or known[1] is not w:
+        known = step.memo[key] = (x, w, make())
+    return known[2]
 
 
 def _reading(step: Step, x: Bound, w: Bound) -> float:
@@ -105,33 +156,36 @@ def _reading(step: Step, x: Bound, w: Bound) -> float:
     return dx + dw + dx * dw
 
 
-def _accumulation(
-    step: Step,
-    x: Bound,
-    bias: Bound | None,
-    mid: Float64,
-    magnitude: Float64,
-    product_part: Float64,
-    terms: int,
-    reading: float,
-    is_int8: bool,
-) -> Float64:
-    if is_int8:
-        bias_part = magnitude - product_part
-        error = REQUANT_ROUNDINGS * U32 * (np.abs(mid) + 2 * bias_part)
-        if not step.contract.integer:
-            error = error + sum_error(mid, magnitude, terms, None, rounded_products=True)
-            if x.kind in ("fp16", "bf16"):
-                # A float kernel reads both operands as DequantizeLinear stores them: rounded to 16 bits.
-                unit = FORMATS[x.kind].roundoff
-                error = error + (2 * unit + unit**2) * product_part
-        return error
-    error = sum_error(mid, magnitude, terms, _factor(step, x.kind), rounded_products=x.kind == "fp32")
-    return error * (1 + reading) + reading * product_part if reading else error
+def _error(keep: Accumulator, sums: Sums, reading: float) -> Float64:
+    error = keep.error(sums.mid, sums.magnitude, sums.products, sums.terms)
+    return error * (1 + reading) + reading * sums.products if reading else error
+
+
+def _int8_error(step: Step, x: Bound, sums: Sums) -> Float64:
+    bias_part = sums.magnitude - sums.products
+    error = REQUANT_ROUNDINGS * U32 * (np.abs(sums.mid) + 2 * bias_part)
+    if not step.contract.integer:
+        single = Accumulator(rounds_products=True)
+        error = error + single.error(sums.mid, sums.magnitude, sums.magnitude, sums.terms)
+        if x.kind in ("fp16", "bf16"):
+            # A float kernel reads both operands as DequantizeLinear stores them: rounded to 16 bits.
+            unit = FORMATS[x.kind].roundoff
+            error = error + (2 * unit + unit**2) * sums.products
+    return error
+
+
+def _flushed(products: Products, x: Bound, w: Bound, sums: Sums) -> Float64:
+    """Return what reading subnormal operands as zero costs at most."""
+    normal = 2.0 ** FORMATS[x.kind].emin if x.kind in FORMATS else 0.0
+    lost_x = np.where(sums.size_x < normal, sums.size_x, 0.0)
+    lost_w = np.where(sums.size_w < normal, sums.size_w, 0.0)
+    lost = products.apply(lost_x, sums.size_w) + products.apply(sums.size_x, lost_w)
+    # FP32 sums below the normal numbers may be flushed as well.
+    return np.asarray(abs(products.alpha) * lost + sums.terms * 2.0**-126)
 
 
 def _certificate(
-    x: Bound, w: Bound, bias: Bound | None, magnitude: Float64, reading: float
+    x: Bound, w: Bound, bias: Bound | None, sums: Sums, keep: Accumulator, reading: float
 ) -> np.ndarray | None:
     """Return where every partial sum is exact in any order, or None where nothing can be said."""
     if reading or not (x.is_exact and w.is_exact and (bias is None or bias.is_exact)):
@@ -139,7 +193,7 @@ def _certificate(
     quantum = None if x.lsb is None or w.lsb is None else x.lsb + w.lsb
     if bias is not None and bias.lsb is not None:
         quantum = bias.lsb if quantum is None else min(quantum, bias.lsb)
-    return certified(magnitude, quantum)
+    return keep.certified(sums.magnitude, quantum)
 
 
 def _inherited(

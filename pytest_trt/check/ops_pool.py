@@ -8,7 +8,8 @@ import numpy as np
 
 from pytest_trt.check.interpret import Step, handles, lowest_for_infinity
 from pytest_trt.check.ops_heavy import window_of
-from pytest_trt.numerics.bounds import Bound, certified
+from pytest_trt.numerics.accumulators import SINGLE
+from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import U32, Float64
 from pytest_trt.numerics.linear import Window, windows
 
@@ -52,7 +53,7 @@ def _average_pool(step: Step) -> list[Bound]:
         count = windows(inside, plain, out).sum(axis=axes)
     else:
         count = windows(inside, window, out).sum(axis=axes)
-    return [_mean(step, x, lambda v: np.asarray(windows(v, window, out).sum(axis=axes)), count)]
+    return [mean_bound(step, x, lambda v: np.asarray(windows(v, window, out).sum(axis=axes)), count)]
 
 
 @handles("GlobalAveragePool")
@@ -60,7 +61,7 @@ def _global_average(step: Step) -> list[Bound]:
     x = step.arg(0)
     axes = tuple(range(2, x.mid.ndim))
     count = np.full((1,) * x.mid.ndim, float(np.prod(x.mid.shape[2:])))
-    return [_mean(step, x, lambda v: np.asarray(v.sum(axis=axes, keepdims=True)), count)]
+    return [mean_bound(step, x, lambda v: np.asarray(v.sum(axis=axes, keepdims=True)), count)]
 
 
 @handles("GlobalMaxPool")
@@ -77,7 +78,7 @@ def _global_max(step: Step) -> list[Bound]:
     return [lowest_for_infinity(made, below=True, above=False)]
 
 
-def _mean(step: Step, x: Bound, total: object, count: Float64) -> Bound:
+def mean_bound(step: Step, x: Bound, total: object, count: Float64) -> Bound:
     """Return the bound of a mean: n - 1 additions in any order and one division, or a product with 1/n.
 
     U (n + 2) mean|x|: each addition commits at most U of a partial sum that is at most the sum of moduli.
@@ -90,7 +91,7 @@ def _mean(step: Step, x: Bound, total: object, count: Float64) -> Bound:
     # A division or two roundings with the reciprocal; U**2 terms are covered by the last unit.
     error = U32 * (largest + 2) * (magnitude / count)
     if x.is_exact:
-        whole = certified(magnitude, x.lsb)
+        whole = SINGLE.certified(magnitude, x.lsb)
         even = np.frexp(count)[0] == 0.5
         error = np.where(whole, np.where(even, 0.0, 2.5 * U32 * np.abs(mid)), error)
     else:

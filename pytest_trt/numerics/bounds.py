@@ -1,60 +1,15 @@
-"""How far a correct kernel may be from the exact sum: contracts, accumulation bounds, the exactness certificate.
-
-Notation as in Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., chapters 3 and 4: for terms t_1..t_n,
-s is their exact sum, A the sum of their moduli, M = (A + |s|) / 2, u a unit roundoff.
-"""
+"""What was promised about an engine's arithmetic, and the admissible values of a tensor under it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pytest_trt.numerics.formats import FORMATS, U32, Float64, lsb_exponent, round_to
+from pytest_trt.numerics.formats import FORMATS, Float64, lsb_exponent, round_to
 
 BoolArray = np.ndarray
-
-
-@dataclass(frozen=True)
-class TensorCore:
-    """Alignment behaviour of a tensor core: products summed at once and extra fraction bits kept.
-
-    Source: Khattak & Mikaitis, Accurate Models of NVIDIA Tensor Cores, arXiv 2512.07004.
-    """
-
-    products: int
-    extra_bits: int
-
-    @property
-    def factor(self) -> float:
-        """c_arch of the bound 2**-24 n M c_arch: one truncation a product, one a block of products."""
-        return float(2.0 ** (1 - self.extra_bits) * (1 + 1 / self.products) + 2 / self.products)
-
-
-# By compute capability: 16-bit inputs, TF32 inputs. A kernel may also use CUDA cores, whose factor is 1: no row is below it.
-_CORES: dict[int, tuple[TensorCore, TensorCore | None]] = {
-    70: (TensorCore(4, 0), None),
-    80: (TensorCore(8, 1), TensorCore(4, 1)),
-    89: (TensorCore(8, 1), TensorCore(4, 1)),
-    90: (TensorCore(16, 2), TensorCore(8, 2)),
-    100: (TensorCore(16, 2), TensorCore(8, 2)),
-}
-_WORST = {"fp16": 3.0, "bf16": 1.375, "tf32": 1.75}
-
-
-def arch_factor(sm: int | None, inputs: str) -> float | None:
-    """Return c_arch for inputs `fp16`, `bf16` or `tf32` on a compute capability such as 75; the worst known if None.
-
-    Capabilities that were not modelled in the source (Turing, GA10x, consumer Blackwell) take the worst known row. None for
-    other inputs: no tensor core truncates their sums.
-    """
-    if inputs not in _WORST:
-        return None
-    row = _CORES.get(sm) if sm is not None else None
-    if row is None:
-        return _WORST[inputs]
-    core = row[1] if inputs == "tf32" else row[0]
-    return max(1.0, core.factor) if core else 1.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +33,9 @@ class Contract:
         How sums of products may be formed: `direct`, or besides it `splitk`, `winograd` or `fft`.
     statistics : bool
         Standard deviations are worked out as well.
+    likely : bool
+        Intervals are those of 12 standard deviations where they are narrower: for data that do not depend on the order of
+        summation.
     accumulate : str
         `fp32`; `fp16`: partial sums of 16-bit products are kept in FP16; `fp8`: those of e4m3 products with the 13 fraction
         bits of Hopper's and Ada's tensor cores.
@@ -96,6 +54,7 @@ class Contract:
     weak: bool = False
     algorithm: str = "direct"
     statistics: bool = False
+    likely: bool = False
     accumulate: str = "fp32"
     ties: str = "even"
     flush: bool = False
@@ -125,6 +84,8 @@ class Bound:
         The admissible interval, ends included. Where `low` and `high` are the same objects as `mid` the tensor is exact.
     loose : bool ndarray or None
         Elements on which nothing is promised.
+    overflow : bool ndarray or None
+        Elements that may as well be infinite or NaN: a partial sum may overflow.
     kind : str
         Storage type: a key of `FORMATS`, or `int8`, `int32`, `int64`, `bool`, `fp64`.
     sigma, bias : float64 ndarray or None
@@ -141,7 +102,9 @@ class Bound:
     scale: Float64 | None = None
     sigma: Float64 | None = None
     bias: Float64 | None = None
+    overflow: BoolArray | None = None
     _lsb: list[int | None] = field(default_factory=list, repr=False)
+    _counts: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def exact(cls, values: Float64, kind: str, scale: Float64 | None = None) -> Bound:
@@ -163,7 +126,34 @@ class Bound:
     @property
     def is_finite(self) -> bool:
         """True when neither a value nor an end of the interval is infinite or NaN, and nothing is loose."""
-        return self.loose is None and bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
+        return (
+            self.loose is None
+            and self.overflow is None
+            and bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
+        )
+
+    @property
+    def judged(self) -> int:
+        """How many elements something is promised on."""
+        return self._count("judged", lambda: self.mid.size - int(np.count_nonzero(self._open())))
+
+    @property
+    def certified(self) -> int:
+        """How many elements have one admissible value."""
+        return self._count("certified", lambda: int(np.count_nonzero(self.is_sharp())))
+
+    def is_sharp(self) -> BoolArray:
+        """Return where there is one admissible value."""
+        return np.asarray(((self.low == self.high) | np.isnan(self.mid)) & ~self._open())
+
+    def _open(self) -> BoolArray:
+        masks = [np.broadcast_to(m, self.mid.shape) for m in (self.loose, self.overflow) if m is not None]
+        return np.asarray(np.logical_or.reduce(masks)) if masks else np.zeros((), dtype=bool)
+
+    def _count(self, name: str, work_out: Callable[[], int]) -> int:
+        if name not in self._counts:
+            self._counts[name] = work_out()
+        return self._counts[name]
 
     def radius(self) -> Float64 | None:
         """Return an upper bound of |value - mid|, or None for an exact tensor."""
@@ -172,66 +162,6 @@ class Bound:
         with np.errstate(invalid="ignore"):
             r = np.maximum(self.high - self.mid, self.mid - self.low)
         return np.where(np.isnan(r), 0.0, r)
-
-
-def sum_error(
-    mid: Float64, magnitude: Float64, terms: int, factor: float | None, *, rounded_products: bool
-) -> Float64:
-    """Return the bound on the error of a sum in FP32, in any order.
-
-    ([n - 1] u M + u A) / (1 - n u): any summation tree, each node's exact value at most M; the term u A only when products
-    are rounded. With `factor`, a tensor core's c_arch, n u M c_arch: it truncates, also where it adds a single term.
-    """
-    middle = (magnitude + np.abs(mid)) * 0.5
-    error = middle * (max(terms - 1, 0) * U32 if factor is None else terms * U32 * factor)
-    if rounded_products:
-        error = error + U32 * magnitude
-    # The conversion and scaling of a float64 reference itself costs at most a few units of 2**-53.
-    return error * (1.0 / (1.0 - terms * U32)) + magnitude * (terms + 2) * 2.0**-53
-
-
-_SMALLEST_BLOCK = 4  # products that a tensor core adds at once, the least known
-
-
-def sum_deviation(
-    mid: Float64, squares: Float64, terms: int, *, truncating: bool, reading: float = 0.0
-) -> tuple[Float64, Float64]:
-    """Return the standard deviation and the largest bias of the error of a sum, for data that do not depend on the order.
-
-    sigma**2 = eps**2 / 3 n (S2 / 6 + s**2 / 3) + u**2 / 3 S2: partial sums of a random order have the energy of sampling
-    without replacement (S2: the sum of squared terms), and each FP32 product is rounded. Truncation doubles eps and adds a
-    bias of 2**-24 n/k |s| and a path term (0.29 * 2**-24 n/k)**2 S2, k products being added at once.
-
-    Theory: Higham & Mary, A new approach to probabilistic rounding error analysis, SISC 41(5), 2019, with the partial sums'
-    energy in place of their bound.
-
-    Parameters
-    ----------
-    reading : float
-        Relative error with which each operand may be read (TF32), 0 for none.
-    """
-    step = 2 * U32 if truncating else U32
-    variance = step**2 / 3 * terms * (squares / 6 + mid**2 / 3) + U32**2 / 3 * squares
-    bias = np.zeros_like(mid)
-    if truncating:
-        blocks = terms / _SMALLEST_BLOCK
-        bias = U32 * blocks * np.abs(mid)
-        variance = variance + (0.29 * U32 * blocks) ** 2 * squares
-    if reading:
-        # Truncation of operands: uniform in [0, reading], half of it a bias towards zero.
-        variance = variance + 2 * reading**2 / 12 * squares
-        bias = bias + reading * np.abs(mid)
-    return np.sqrt(variance), bias
-
-
-def certified(magnitude: Float64, quantum: int | None, bits: int = 24) -> BoolArray:
-    """Return where every partial sum is exactly representable: A <= 2**(bits + quantum), in every order.
-
-    `quantum` is the exponent of which all terms are whole multiples; None (all terms are zero) certifies everything.
-    """
-    if quantum is None:
-        return np.ones(magnitude.shape, dtype=bool)
-    return np.asarray(magnitude <= np.ldexp(1.0, bits + quantum))
 
 
 def input_error(kind: str, values: Float64) -> float:
@@ -247,7 +177,13 @@ def widen(bound: Bound, error: Float64 | float) -> Bound:
         return replace(bound, low=bound.low - error, high=bound.high + error, _lsb=[])
 
 
-def store(bound: Bound, kind: str, *, may_skip: bool = False) -> Bound:
+# A nudge that moves an exact tie, and nothing else of 48 bits or fewer, to the neighbour on its other side.
+_NUDGE = 2.0**-50
+
+
+def store(
+    bound: Bound, kind: str, *, may_skip: bool = False, ties: str = "even", flush: bool = False
+) -> Bound:
     """Return the bound after the tensor is stored in a floating format.
 
     Parameters
@@ -256,9 +192,19 @@ def store(bound: Bound, kind: str, *, may_skip: bool = False) -> Bound:
         A key of `FORMATS`.
     may_skip : bool
         The store may be left out by fusion: the hull of both is returned.
+    ties : str
+        `even`, or `any`: a tie may be rounded to either neighbour.
+    flush : bool
+        Subnormal numbers may be stored as zero.
     """
     if kind not in FORMATS:
         return replace(bound, kind=kind, _lsb=list(bound._lsb))
+    if ties == "any":
+        low, high = (end + sign * _NUDGE * np.abs(end) for end, sign in ((bound.low, -1), (bound.high, 1)))
+        bound = replace(bound, low=low, high=high, _lsb=[])
+    if flush:
+        bound = _flushed(store(bound, kind, may_skip=may_skip), kind)
+        return bound
     if bound.is_exact:
         rounded = round_to(bound.mid, kind)
         if may_skip and not np.array_equal(rounded, bound.mid, equal_nan=True):
@@ -276,3 +222,14 @@ def store(bound: Bound, kind: str, *, may_skip: bool = False) -> Bound:
             bound, kind=kind, low=np.minimum(low, bound.low), high=np.maximum(high, bound.high), _lsb=[]
         )
     return replace(bound, kind=kind, mid=round_to(bound.mid, kind), low=low, high=high, _lsb=[])
+
+
+def _flushed(bound: Bound, kind: str) -> Bound:
+    """Return a stored bound with zero admitted where a subnormal number is."""
+    normal = 2.0 ** FORMATS[kind].emin
+    small = (bound.low < normal) & (bound.high > -normal) & ((bound.low != 0) | (bound.high != 0))
+    if not small.any():
+        return bound
+    low = np.where(small, np.minimum(bound.low, 0.0), bound.low)
+    high = np.where(small, np.maximum(bound.high, 0.0), bound.high)
+    return replace(bound, low=low, high=high, _lsb=[])

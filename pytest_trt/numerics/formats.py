@@ -33,12 +33,15 @@ class Format:
         Exponent of the smallest normal number.
     largest : float
         Largest finite value.
+    saturates : bool
+        What lies beyond becomes the largest value, and not infinite.
     """
 
     name: str
     bits: int
     emin: int
     largest: float
+    saturates: bool = False
 
     @property
     def roundoff(self) -> float:
@@ -52,12 +55,13 @@ class Format:
 
 
 # Sources: IEEE 754-2019 table 3.5 (fp32, fp16); NVIDIA Ampere whitepaper (TF32: 8 bits of exponent, 10 of fraction);
-# bf16 is binary32 with the fraction cut to 7 bits.
+# bf16 is binary32 with the fraction cut to 7 bits; e4m3: Micikevicius et al., FP8 Formats for Deep Learning, arXiv 2209.05433.
 FORMATS = {
     "fp32": Format("fp32", 24, -126, float(np.finfo(np.float32).max)),
     "tf32": Format("tf32", 11, -126, 2.0**128 * (1 - 2.0**-11)),
     "fp16": Format("fp16", 11, -14, 65504.0),
     "bf16": Format("bf16", 8, -126, 2.0**128 * (1 - 2.0**-8)),
+    "e4m3": Format("e4m3", 4, -6, 448.0, saturates=True),
 }
 
 
@@ -89,7 +93,8 @@ def round_to(values: Float64, name: str) -> Float64:
         _, exponent = np.frexp(values)
         step = np.ldexp(1.0, np.maximum(exponent - form.bits, form.emin - form.bits + 1))
         rounded = np.where(np.isfinite(values), np.rint(values / step) * step, values)
-        return np.where(np.abs(rounded) > form.largest, np.copysign(np.inf, rounded), rounded)
+        beyond = form.largest if form.saturates else np.inf
+        return np.where(np.abs(rounded) > form.largest, np.copysign(beyond, rounded), rounded)
 
 
 def spacing(values: Float64, name: str) -> Float64:

@@ -24,8 +24,7 @@ class Measure:
     total, judged, certified, bad : int
         Elements; those with a promise; those with one admissible value; those outside.
     cause : str
-        `interval`, `certificate`, `nan`, `statistics` or `slices`: the rule that the worst bad element broke; empty when
-        none did.
+        `interval`, `certificate`, `nan` or `slices`: the rule that the worst bad element broke; empty when none did.
     index : tuple of int
         Place of the worst element.
     got, low, high, want : float
@@ -60,31 +59,28 @@ def measure(got: Array, want: Bound) -> Measure:
     value = np.asarray(got, dtype=np.float64)
     total = value.size
     inside = (value >= want.low) & (value <= want.high)
-    sharp = want.low == want.high
-    if not inside.all():
-        is_nan = np.isnan(value)
-        must = np.isnan(want.mid)
-        inside = np.where(must, is_nan, inside)
-        sharp = sharp | must
-        if want.loose is not None:
-            inside |= want.loose
-            sharp = sharp & ~want.loose
-    judged = total if want.loose is None else int(total - np.count_nonzero(want.loose))
-    exact = int(np.count_nonzero(sharp))
     if inside.all():
-        return Measure(total, judged, exact)
+        return Measure(total, want.judged, want.certified)
+    is_nan = np.isnan(value)
+    inside = np.where(np.isnan(want.mid), is_nan, inside)
+    if want.loose is not None:
+        inside |= want.loose
+    if want.overflow is not None:
+        inside |= want.overflow & ~np.isfinite(value)
+    if inside.all():
+        return Measure(total, want.judged, want.certified)
     bad = ~inside
     with np.errstate(invalid="ignore", over="ignore"):
         gap = np.maximum(want.low - value, value - want.high)
     gap = np.where(bad, np.where(np.isnan(gap), np.inf, gap), -np.inf)
     at = np.unravel_index(int(np.argmax(gap)), gap.shape)
     cause = "nan" if bool(np.isnan(value[at]) != np.isnan(want.mid[at])) else "interval"
-    if cause == "interval" and bool(sharp[at]):
+    if cause == "interval" and bool(want.is_sharp()[at]):
         cause = "certificate"
     return Measure(
         total,
-        judged,
-        exact,
+        want.judged,
+        want.certified,
         bad=int(np.count_nonzero(bad)),
         cause=cause,
         index=tuple(int(i) for i in at),
@@ -96,15 +92,16 @@ def measure(got: Array, want: Bound) -> Measure:
     )
 
 
-def measure_statistics(got: Array, want: Bound) -> Measure | None:
-    """Return how an FP32 output lies in its statistical interval and how large its errors are in slices.
+def measure_slices(got: Array, want: Bound) -> Measure | None:
+    """Return how large the errors of an FP32 output are together in its slices.
 
-    A statement about data that do not depend on the order of summation, such as those that a battery draws at random.
+    A statement about data that do not depend on the order of summation, such as those that a battery draws at random. Where
+    outputs have 16 bits or fewer it adds nothing: the interval leaves them one value.
 
     Parameters
     ----------
     got : ndarray
-        The output, inside its hard interval.
+        The output, inside its interval.
     want : Bound
         With `sigma` and `bias`.
 
@@ -115,9 +112,8 @@ def measure_statistics(got: Array, want: Bound) -> Measure | None:
 
     Notes
     -----
-    An element is bad beyond `SIGMAS` sigma and the bias. A slice (the tensor, a batch item, a channel) of m >= 8 elements is
-    bad when the sum of z**2 exceeds 2.25 (m + 8 sqrt(2 m)), z being the error without bias over the standard deviation,
-    output rounding included.
+    A slice (the tensor, a batch item, a channel) of m >= 8 elements is bad when the sum of z**2 exceeds
+    2.25 (m + 8 sqrt(2 m)), z being the error without bias over the standard deviation, output rounding included.
     """
     if want.sigma is None or want.bias is None or want.kind != "fp32":
         return None
@@ -131,26 +127,23 @@ def measure_statistics(got: Array, want: Bound) -> Measure | None:
     with np.errstate(invalid="ignore"):
         error = np.where(free, np.abs(value - want.mid), 0.0)
         step = spacing(np.where(free, want.mid, 1.0), "fp32")
-        room = SIGMAS * want.sigma + want.bias + step
-        bad = free & (error > room)
         z = np.maximum(error - want.bias, 0.0) / np.sqrt(want.sigma**2 + step**2 / 12)
-    cause, worst = "statistics", np.where(bad, error - room, -np.inf)
-    if not bad.any():
-        bad = _bad_slices(np.where(free, z, 0.0) ** 2, free)
-        cause, worst = "slices", np.where(bad, z, -np.inf)
+    bad = _bad_slices(np.where(free, z, 0.0) ** 2, free)
     if not bad.any():
         return Measure(value.size, count, 0)
+    worst = np.where(bad, z, -np.inf)
     at = np.unravel_index(int(np.argmax(worst)), worst.shape)
+    room = 1.5 * float(want.sigma[at] + step[at]) + float(want.bias[at])
     return Measure(
         value.size,
         count,
         0,
         bad=int(np.count_nonzero(bad)),
-        cause=cause,
+        cause="slices",
         index=tuple(int(i) for i in at),
         got=float(value[at]),
-        low=float(want.mid[at] - room[at]),
-        high=float(want.mid[at] + room[at]),
+        low=float(want.mid[at] - room),
+        high=float(want.mid[at] + room),
         want=float(want.mid[at]),
         pattern=describe_pattern(bad),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_trt.numerics.bounds import sum_error
+from pytest_trt.numerics.accumulators import SINGLE, Accumulator
 from pytest_trt.numerics.ladder import (
     fft_error,
     split_error,
@@ -50,7 +50,7 @@ def test_winograd_is_admitted_by_its_rung_and_refused_by_the_direct_one(m):
         exact = columns(x, WINDOW, 1).times(w)
         magnitude = columns(np.abs(x), WINDOW, 1).times(np.abs(w))
         gap = np.abs(winograd(x, w, m) - exact)
-        direct = sum_error(exact, magnitude, 72, None, rounded_products=True)
+        direct = Accumulator(rounds_products=True).error(exact, magnitude, magnitude, 72)
         assert (gap <= direct + winograd_error(x, w, magnitude, WINDOW, 1, "fp32")).all()
         refused += bool((gap > direct).any())
     assert refused or m == 2
@@ -80,7 +80,7 @@ def test_fft_is_admitted_by_its_rung():
         )
         fast[0, m] = np.fft.irfft2(spectrum, size).astype(np.float32)[:12, :12]
     gap = np.abs(fast - exact)
-    direct = sum_error(exact, magnitude, 36, None, rounded_products=True)
+    direct = Accumulator(rounds_products=True).error(exact, magnitude, magnitude, 36)
     assert (gap <= direct + fft_error(x, w, magnitude, 1)).all()
 
 
@@ -91,7 +91,7 @@ def test_16_bit_partial_sums_are_admitted_by_split_k():
     magnitude = np.abs(terms.astype(np.float64)).sum(axis=1)
     partial = terms.astype(np.float32).reshape(200, 8, 32).sum(axis=2).astype(np.float16)
     got = partial.astype(np.float32).sum(axis=1).astype(np.float64)
-    direct = sum_error(exact, magnitude, 256, None, rounded_products=False)
+    direct = SINGLE.error(exact, magnitude, magnitude, 256)
     assert (np.abs(got - exact) > direct).any()
     assert (np.abs(got - exact) <= direct + split_error(magnitude, "fp16")).all()
 

@@ -50,7 +50,7 @@ def board(parity):
         (border(2), ("border",), "the border of each plane, 2 elements deep"),
         (board(0), ("checkerboard",), "a checkerboard: even places"),
         (board(1), ("checkerboard",), "a checkerboard: odd places"),
-        (mask((slice(None), slice(16, None)), (2, 20)), ("channel-end", "channel-tail"), "channels 16 to the end (of 20); the tail"),
+        (mask((slice(None), slice(16, None)), (2, 20)), ("channel-end", "channel-tail"), "channels 16 to the end (of 20)"),
         (mask((slice(2, 5), slice(4, 8)), (8, 40)), ("tile",), "a 3 x 4 tile: items 2 to 4, channels 4 to 7"),
         (mask((..., slice(9, None)), (2, 3, 12)), ("position-end",), "positions 9 to the end (of 12)"),
     ],
