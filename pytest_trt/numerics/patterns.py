@@ -124,8 +124,9 @@ def _border(bad: Array) -> tuple[str, str] | None:
         return None
     plane = np.asarray(bad.any(axis=tuple(range(bad.ndim - 2))))
     height, width = plane.shape
-    for ring in range(1, TILE // 2):
-        if min(height, width) <= 2 * ring + 1:
+    # Thin, or it is no border: at most half of the plane.
+    for ring in range(1, max(2, min(height, width) // 4 + 1)):
+        if min(height, width) <= 2 * ring:
             return None
         if plane[ring:-ring, ring:-ring].any():
             continue
