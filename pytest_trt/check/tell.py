@@ -6,6 +6,8 @@ from pytest_trt.errors import ConformanceError
 from pytest_trt.records import Finding, Verdict
 
 SHOWN = 4
+# The share of the largest source of an interval below which another is not worth a word.
+NEGLIGIBLE = 1e-3
 
 
 def summary(verdict: Verdict) -> str:
@@ -37,6 +39,10 @@ def failure(verdict: Verdict, replay: str) -> ConformanceError:
 
 def _headline(finding: Finding) -> str:
     name = f"output {finding.tensor!r}" if finding.tensor else "the engine"
+    if finding.layer:
+        name = f"layer {finding.layer!r}"
+        if finding.tensor not in ("", finding.layer):
+            name += f", tensor {finding.tensor!r}"
     if finding.total:
         share = 100.0 * finding.bad / finding.total
         return (
@@ -50,18 +56,38 @@ def _on(finding: Finding) -> str:
     return f" on {finding.data} data" if finding.data else ""
 
 
+def _place(finding: Finding) -> str:
+    """Return where the worst element is: by the names of the axes where they are known."""
+    if not finding.index:
+        return ""
+    if len(finding.axes) != len(finding.index):
+        return f" at {finding.index}"
+    return " at " + ", ".join(f"{axis}={at}" for axis, at in zip(finding.axes, finding.index, strict=True))
+
+
+def _sources(finding: Finding) -> str:
+    """Return the parts of the interval that count, the largest first."""
+    largest = max((size for _, size in finding.sources), default=0.0)
+    return ", ".join(f"{name} {size:.2g}" for name, size in finding.sources if size > largest * NEGLIGIBLE)
+
+
 def _evidence(finding: Finding) -> list[str]:
     if not finding.total:
         return []
     gap = max(finding.low - finding.got, finding.got - finding.high)
-    place = f" at {finding.index}" if finding.index else ""
-    lines = [f"worst  off by {gap:.3g}{place}{_on(finding)}: got {finding.got:.9g}, want {finding.want:.9g}"]
+    lines = [
+        f"worst  off by {gap:.3g}{_place(finding)}{_on(finding)}: got {finding.got:.9g}, want {finding.want:.9g}"
+    ]
     if finding.low == finding.high:
         lines.append(f"rule   only {finding.low:.9g} is admissible: {finding.rule}")
     else:
         lines.append(f"rule   got in [{finding.low:.9g}, {finding.high:.9g}]: {finding.rule}")
+    if finding.sources:
+        lines.append(f"width  {_sources(finding)}")
     if finding.pattern:
         lines.append(f"bad    {finding.pattern}")
+    if finding.fits:
+        lines.append(f"fits   {'; or '.join(finding.fits)}")
     if finding.note:
         lines.append(f"note   {finding.note}")
     return lines
