@@ -11,7 +11,23 @@ from importlib import import_module
 from pytest_trt.emulator.faults.registry import FAULTS, HONEST, Entry, Fault
 
 # Importing a module registers what it holds. Each module is one family, or a part of one.
-MODULES = ("products", "values", "honest", "batches", "sessions", "builds", "plans", "timing")
+MODULES = (
+    "geometry",
+    "reduction",
+    "epilogue",
+    "memory",
+    "small",
+    "precision",
+    "quant",
+    "special",
+    "operator",
+    "honest",
+    "batches",
+    "sessions",
+    "builds",
+    "plans",
+    "timing",
+)
 
 for _name in MODULES:
     import_module(f"{__name__}.{_name}")
