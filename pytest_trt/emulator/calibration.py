@@ -105,7 +105,7 @@ def _calibrate(
         raise Refusal("INVALID_CONFIG", _NO_SCALES)
     if host.faults:
         table = {name: np.float32(amax / 127.0) for name, amax in found.items()}
-        site, _ = host.faults.visit("calibrate", "int8", scales=table, stage="table")
+        site, _ = host.faults.visit("calibrate", "int8", scales=table, stage="table", batches=count)
         found = {name: 127.0 * float(scale) for name, scale in site.scales.items()}
     shielded(calibrator.write_calibration_cache, write_cache(found, host.cache_header))
     return found
