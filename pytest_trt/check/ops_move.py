@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from pytest_trt.check.graph import FLOAT_KINDS
 from pytest_trt.check.interpret import Step, handles, map_parts
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.precision.graph import array_of
@@ -95,6 +96,67 @@ def _gather(step: Step) -> list[Bound]:
 def _expand(step: Step) -> list[Bound]:
     target = tuple(_whole(step.optional(1)))
     return _moved(step, lambda v: np.asarray(np.broadcast_to(v, np.broadcast_shapes(v.shape, target))))
+
+
+@handles("Tile")
+def _tile(step: Step) -> list[Bound]:
+    repeats = _whole(step.optional(1))
+    return _moved(step, lambda v: np.tile(v, repeats))
+
+
+@handles("GatherElements")
+def _gather_elements(step: Step) -> list[Bound]:
+    raw = step.args[0]
+    assert raw is not None
+    axis = int(step.node.attributes.get("axis", 0))
+    indices = step.arg(1).mid.astype(np.int64)
+    indices = np.where(indices < 0, indices + raw.mid.shape[axis], indices)
+    return _moved(step, lambda v: np.take_along_axis(v, indices, axis=axis))
+
+
+@handles("DepthToSpace")
+def _depth_to_space(step: Step) -> list[Bound]:
+    """Blocks of channels become blocks of pixels (ONNX DepthToSpace-13: DCR, depth first, or CRD, columns first)."""
+    size = int(step.node.attributes["blocksize"])
+    columns_first = step.node.attributes.get("mode", b"DCR") == b"CRD"
+
+    def move(v: np.ndarray) -> np.ndarray:
+        n, c, h, w = v.shape
+        depth = c // size**2
+        if columns_first:
+            parts = v.reshape(n, depth, size, size, h, w).transpose(0, 1, 4, 2, 5, 3)
+        else:
+            parts = v.reshape(n, size, size, depth, h, w).transpose(0, 3, 4, 1, 5, 2)
+        return np.asarray(parts.reshape(n, depth, h * size, w * size))
+
+    return _moved(step, move)
+
+
+@handles("SpaceToDepth")
+def _space_to_depth(step: Step) -> list[Bound]:
+    size = int(step.node.attributes["blocksize"])
+
+    def move(v: np.ndarray) -> np.ndarray:
+        n, c, h, w = v.shape
+        parts = v.reshape(n, c, h // size, size, w // size, size).transpose(0, 3, 5, 1, 2, 4)
+        return np.asarray(parts.reshape(n, c * size**2, h // size, w // size))
+
+    return _moved(step, move)
+
+
+@handles("Trilu")
+def _trilu(step: Step) -> list[Bound]:
+    offset = (_whole(step.optional(1)) or [0])[0]
+    cut = np.triu if step.node.attributes.get("upper", 1) else np.tril
+    return _moved(step, lambda v: np.asarray(cut(v, offset)))
+
+
+@handles("Range")
+def _range(step: Step) -> list[Bound]:
+    if step.kind in FLOAT_KINDS:
+        return []  # added up or multiplied: not laid down
+    start, limit, delta = (step.arg(i).mid.reshape(()) for i in range(3))
+    return [Bound.exact(np.arange(float(start), float(limit), float(delta)), step.kind)]
 
 
 @handles("Split")

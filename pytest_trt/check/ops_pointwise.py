@@ -1,25 +1,27 @@
-"""Limits of pointwise operators, softmax and batch normalisation.
+"""Limits of pointwise arithmetic, rectifiers and step functions.
 
-Arithmetic is FP32 (16-bit tensors are widened first); the constants for transcendental functions are measured on CPU kernels
-and stated as such: they are data on implementations, not theory.
+Arithmetic is FP32 (16-bit tensors are widened first). Integers are exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from pytest_trt.check.graph import FLOAT_KINDS
 from pytest_trt.check.interpret import Step, handles, lowest_for_infinity
 from pytest_trt.check.ops_heavy import sorted_ends
+from pytest_trt.numerics.accumulators import SINGLE
 from pytest_trt.numerics.bounds import Bound
-from pytest_trt.numerics.formats import U32, Float64
+from pytest_trt.numerics.formats import FORMATS, U32, Float64
 
 Function = Callable[[Float64], Float64]
 
 
-def _any_loose(*bounds: Bound | None) -> np.ndarray | None:
+def any_loose(*bounds: Bound | None) -> np.ndarray | None:
+    """Return the union of the elements on which nothing is promised, or None."""
     found: np.ndarray | None = None
     for bound in bounds:
         if bound is not None and bound.loose is not None:
@@ -37,22 +39,23 @@ def _rounded(
         slack = np.where(np.isfinite(mid), steps * U32 * np.maximum(np.abs(low), np.abs(high)), 0.0)
         slack = np.where(np.isfinite(slack), slack, 0.0)
     return Bound(
-        mid, low - slack, high + slack, step.kind, loose=None if loose is None else _shaped(loose, mid)
+        mid, low - slack, high + slack, step.kind, loose=None if loose is None else shaped(loose, mid)
     )
 
 
-def _shaped(mask: np.ndarray, like: Float64) -> np.ndarray:
+def shaped(mask: np.ndarray, like: Float64) -> np.ndarray:
+    """Return a mask broadcast to the shape of an array."""
     return np.asarray(np.broadcast_to(mask, like.shape))
 
 
 def _binary(step: Step, function: Callable[[Float64, Float64], Float64], *, mixed: bool) -> Bound:
     a, b = step.arg(0), step.arg(1)
     mid = np.asarray(function(a.mid, b.mid))
-    loose = _any_loose(a, b)
+    loose = any_loose(a, b)
     if a.is_exact and b.is_exact:
-        if step.kind in ("fp32", "fp64"):
-            # float64 holds the result with at least 2 p + 2 bits, so rounding it to FP32 is the correct rounding.
-            return replace(Bound.exact(mid, step.kind), loose=None if loose is None else _shaped(loose, mid))
+        if step.kind in ("fp32", "fp64") or step.kind not in FLOAT_KINDS:
+            # Integers are exact; float64 holds the result with at least 2 p + 2 bits, so that rounding it to FP32 is right.
+            return replace(Bound.exact(mid, step.kind), loose=None if loose is None else shaped(loose, mid))
         return _rounded(step, mid, mid, mid, loose, 1)
     if mixed:
         corners = [function(p, q) for p in (a.low, a.high) for q in (b.low, b.high)]
@@ -64,7 +67,12 @@ def _binary(step: Step, function: Callable[[Float64, Float64], Float64], *, mixe
 
 @handles("Add")
 def _add(step: Step) -> list[Bound]:
-    return [_binary(step, np.add, mixed=False)]
+    made = _binary(step, np.add, mixed=False)
+    beyond = [a.overflow for a in (step.arg(0), step.arg(1)) if a.overflow is not None]
+    if beyond:
+        masks = [np.broadcast_to(mask, made.mid.shape) for mask in beyond]
+        made = replace(made, overflow=np.logical_or.reduce(masks))
+    return [made]
 
 
 @handles("Sub")
@@ -79,14 +87,56 @@ def _mul(step: Step) -> list[Bound]:
 
 @handles("Div")
 def _div(step: Step) -> list[Bound]:
+    if step.kind not in FLOAT_KINDS:
+        # ONNX Div-14: integer division truncates.
+        return [_binary(step, lambda p, q: np.trunc(p / q), mixed=True)]
     made = _binary(step, np.divide, mixed=True)
     b = step.arg(1)
     through_zero = (b.low <= 0) & (b.high >= 0) & ~(np.asarray(b.low == b.high))
     if bool(np.any(through_zero)):
-        loose = _shaped(through_zero, made.mid)
+        loose = shaped(through_zero, made.mid)
         made = replace(made, loose=loose if made.loose is None else made.loose | loose)
-    # GPUs multiply by a reciprocal that is good to one unit: two roundings more.
-    return [_rounded(step, made.mid, made.low, made.high, made.loose, 3)]
+    # An approximate division (CUDA's __fdividef) is good to 2 ulp, which is up to 4 unit roundoffs; a product with a reciprocal
+    # that is good to 1 ulp stays within 3.
+    return [_rounded(step, made.mid, made.low, made.high, made.loose, 4)]
+
+
+@handles("Reciprocal")
+def _reciprocal(step: Step) -> list[Bound]:
+    x = step.arg(0)
+    mid = 1.0 / x.mid
+    if x.is_exact:
+        low = high = mid
+    else:
+        low, high = sorted_ends(1.0 / x.low, 1.0 / x.high)
+    # CUDA: 1 ulp where it is approximate, and a subnormal result may be flushed.
+    slack = np.where(np.isfinite(mid), 2 * U32 * np.maximum(np.abs(low), np.abs(high)) + 2.0**-126, 0.0)
+    through_zero = None if x.is_exact else (x.low <= 0) & (x.high >= 0)
+    loose = x.loose if through_zero is None or not through_zero.any() else through_zero
+    if loose is not x.loose and x.loose is not None:
+        loose = loose | x.loose
+    return [Bound(mid, low - slack, high + slack, step.kind, loose=loose)]
+
+
+@handles("Sum", "Mean")
+def _sum(step: Step) -> list[Bound]:
+    """n inputs added in any order; a mean divides by n, or multiplies with 1 / n."""
+    terms = [step.arg(i) for i in range(len(step.args))]
+    count = len(terms)
+    if step.node.op == "Sum" and count == 2:
+        return [_binary(step, np.add, mixed=False)]
+    mid = np.asarray(sum(t.mid for t in terms))
+    size = np.asarray(sum(np.abs(t.mid) for t in terms))
+    error = SINGLE.error(mid, size, size, count) if count > 1 else np.zeros(mid.shape)
+    radii = [r for t in terms if (r := t.radius()) is not None]
+    error = error + sum(radii)
+    if step.node.op == "Mean" and count > 1:
+        mid, error = mid / count, error / count + 3 * U32 * size / count
+    error = np.where(np.isfinite(mid) & np.isfinite(error), error, 0.0)
+    loose = any_loose(*terms)
+    return [
+        Bound(mid, mid - error, mid + error, step.kind, loose=None if loose is None else shaped(loose, mid))
+    ]
 
 
 @handles("Max", "Min")
@@ -95,19 +145,19 @@ def _extreme(step: Step) -> list[Bound]:
     made = step.arg(0)
     for position in range(1, len(step.args)):
         other = step.arg(position)
-        loose = _nan_is_open(made, _any_loose(made, other))
-        loose = _nan_is_open(other, loose)
+        loose = nan_is_open(made, any_loose(made, other))
+        loose = nan_is_open(other, loose)
         mid = np.asarray(function(made.mid, other.mid))
         ends = (np.asarray(function(made.low, other.low)), np.asarray(function(made.high, other.high)))
-        shaped = None if loose is None else _shaped(loose, mid)
+        open_ = None if loose is None else shaped(loose, mid)
         if made.is_exact and other.is_exact:
-            made = replace(Bound.exact(mid, step.kind), loose=shaped)
+            made = replace(Bound.exact(mid, step.kind), loose=open_)
         else:
-            made = Bound(mid, *ends, step.kind, loose=shaped)
+            made = Bound(mid, *ends, step.kind, loose=open_)
     return [made]
 
 
-def _nan_is_open(x: Bound, loose: np.ndarray | None) -> np.ndarray | None:
+def nan_is_open(x: Bound, loose: np.ndarray | None) -> np.ndarray | None:
     """Return `loose` with NaN inputs added: what Max, Min, Clip and ReLU make of a NaN is the vendor's choice."""
     is_nan = np.isnan(x.mid)
     if not is_nan.any():
@@ -135,23 +185,117 @@ def monotone(
 @handles("Relu")
 def _relu(step: Step) -> list[Bound]:
     x = step.arg(0)
-    x = replace(x, loose=_nan_is_open(x, x.loose)) if not x.is_exact else x
+    x = replace(x, loose=nan_is_open(x, x.loose)) if not x.is_exact else x
     made = monotone(step, x, lambda v: np.maximum(v, 0.0), None)
-    return [replace(made, loose=_nan_is_open(step.arg(0), made.loose))]
+    made = replace(made, loose=nan_is_open(step.arg(0), made.loose))
+    if x.overflow is not None:
+        made = replace(made, overflow=x.overflow, low=np.where(x.overflow, 0.0, made.low))
+    return [made]
+
+
+def bent(
+    step: Step,
+    x: Bound,
+    function: Function,
+    error: Callable[[Float64, Float64], Float64],
+    turns: Sequence[float] = (),
+) -> Bound:
+    """Return the bound of a function that rises and falls: its ends, and the turning points between them.
+
+    Parameters
+    ----------
+    function : callable(values)
+    error : callable(values, results)
+        Its own absolute error.
+    turns : sequence of float
+        Where the function is not monotone, or jumps.
+    """
+    mid = np.asarray(function(x.mid))
+    room = _finite(error(x.mid, mid))
+    if x.is_exact:
+        return Bound(mid, mid - room, mid + room, step.kind, loose=x.loose)
+    first, last = np.asarray(function(x.low)), np.asarray(function(x.high))
+    room = np.maximum(room, np.maximum(_finite(error(x.low, first)), _finite(error(x.high, last))))
+    low, high = sorted_ends(first, last)
+    for turn in turns:
+        inside = (x.low <= turn) & (x.high >= turn)
+        for side in (turn, np.nextafter(turn, np.inf)):
+            at = np.asarray(function(np.full((), side)))
+            low, high = (
+                np.where(inside, np.minimum(low, at), low),
+                np.where(inside, np.maximum(high, at), high),
+            )
+    return Bound(mid, low - room, high + room, step.kind, loose=x.loose)
+
+
+def _finite(error: Float64) -> Float64:
+    return np.where(np.isfinite(error), error, 0.0)
 
 
 @handles("LeakyRelu")
 def _leaky_relu(step: Step) -> list[Bound]:
-    x = step.arg(0)
     alpha = float(step.node.attributes.get("alpha", 0.01))
     return [
-        monotone(
+        bent(
             step,
-            x,
+            step.arg(0),
             lambda v: np.where(v >= 0, v, alpha * v),
             lambda v, y: np.where(v < 0, 2 * U32 * np.abs(y), 0.0),
+            (0.0,),
         )
     ]
+
+
+@handles("PRelu")
+def _prelu(step: Step) -> list[Bound]:
+    """x where it is positive, slope times x elsewhere: one product."""
+    x, slope = step.arg(0), step.arg(1)
+    mid = np.where(x.mid >= 0, x.mid, slope.mid * x.mid)
+    if x.is_exact:
+        below = np.where(x.mid >= 0, 0.0, x.mid)
+        ends = [np.asarray(below * end) for end in (slope.low, slope.high)]
+        rest = np.where(x.mid >= 0, x.mid, 0.0)
+        low, high = rest + np.minimum(*ends), rest + np.maximum(*ends)
+    else:
+        ends = [
+            np.asarray(np.minimum(end, 0.0) * other)
+            for end in (x.low, x.high)
+            for other in (slope.low, slope.high)
+        ]
+        low = np.maximum(x.low, 0.0) + np.minimum.reduce(ends)
+        high = np.maximum(x.high, 0.0) + np.maximum.reduce(ends)
+    slack = np.where(x.low < 0, _finite(U32 * np.maximum(np.abs(low), np.abs(high))), 0.0)
+    loose = nan_is_open(x, any_loose(x, slope))
+    return [
+        Bound(mid, low - slack, high + slack, step.kind, loose=None if loose is None else shaped(loose, mid))
+    ]
+
+
+@handles("ThresholdedRelu")
+def _thresholded(step: Step) -> list[Bound]:
+    """x above alpha, 0 elsewhere. A 16-bit kernel may hold x against the rounded alpha."""
+    x = step.arg(0)
+    alpha = float(step.node.attributes.get("alpha", 1.0))
+    near = FORMATS[step.kind].roundoff * abs(alpha) if step.kind in FORMATS else 0.0
+    mid = np.where(x.mid > alpha, x.mid, 0.0)
+    made = bent(step, x, lambda v: np.where(v > alpha, v, 0.0), lambda v, y: np.zeros(v.shape), (alpha, 0.0))
+    if step.kind == "fp32":
+        near = 0.0  # the attribute is an FP32 number
+    doubtful = (np.abs(x.mid - alpha) <= near) & (x.mid != alpha) if near else np.zeros(mid.shape, bool)
+    low = np.where(doubtful, np.minimum(made.low, np.minimum(x.low, 0.0)), made.low)
+    high = np.where(doubtful, np.maximum(made.high, np.maximum(x.high, 0.0)), made.high)
+    return [Bound(mid, low, high, step.kind, loose=nan_is_open(x, x.loose))]
+
+
+_STEPS: dict[str, Function] = {"Floor": np.floor, "Ceil": np.ceil, "Round": np.rint, "Sign": np.sign}
+
+
+@handles(*_STEPS)
+def _step_function(step: Step) -> list[Bound]:
+    """Floor, Ceil, Round (half to even, ONNX Round-11) and Sign give whole numbers, without an error."""
+    x = step.arg(0)
+    made = monotone(step, x, _STEPS[step.node.op], None)
+    return [replace(made, loose=nan_is_open(x, made.loose)) if step.node.op == "Sign" else made]
 
 
 @handles("Clip")
@@ -167,67 +311,7 @@ def _clip(step: Step) -> list[Bound]:
         high = high if most is None else float(most.mid.reshape(-1)[0])
     made = monotone(step, x, lambda v: np.minimum(np.maximum(v, low), high), None)
     made = lowest_for_infinity(made, below=low == -np.inf, above=high == np.inf)
-    return [replace(made, loose=_nan_is_open(x, made.loose))]
-
-
-def _sigmoid_values(v: Float64) -> Float64:
-    return np.asarray(1.0 / (1.0 + np.exp(-v)))
-
-
-@handles("Sigmoid")
-def _sigmoid(step: Step) -> list[Bound]:
-    # As 1 / (1 + exp(-x)): 6 U p (1 + |x| p(-x)). As 1/2 + tanh(x / 2) / 2 or 1 - p(-x), which libraries use as well, the error
-    # is absolute: half of tanh's 8 U and two roundings of numbers up to 1. Small p then lose their digits. ONNX Runtime's CPU
-    # kernel is off by at most 2.8 U over [-100, 100] (5 million points).
-    return [
-        monotone(
-            step,
-            step.arg(0),
-            _sigmoid_values,
-            lambda v, p: 6 * U32 * p * (1 + np.abs(v) * _sigmoid_values(-v)) + 5 * U32,
-        )
-    ]
-
-
-@handles("Tanh")
-def _tanh(step: Step) -> list[Bound]:
-    return [monotone(step, step.arg(0), np.tanh, lambda v, y: 8 * U32 * np.abs(y) + 2.0**-149)]
-
-
-@handles("Exp")
-def _exp(step: Step) -> list[Bound]:
-    return [monotone(step, step.arg(0), np.exp, lambda v, y: 4 * U32 * y * (1 + np.abs(v) / 16) + 2.0**-126)]
-
-
-@handles("Sqrt")
-def _sqrt(step: Step) -> list[Bound]:
-    return [monotone(step, step.arg(0), lambda v: np.sqrt(v), lambda v, y: 2 * U32 * y)]
-
-
-@handles("HardSigmoid")
-def _hard_sigmoid(step: Step) -> list[Bound]:
-    alpha = float(step.node.attributes.get("alpha", 0.2))
-    beta = float(step.node.attributes.get("beta", 0.5))
-    return [
-        monotone(
-            step,
-            step.arg(0),
-            lambda v: np.minimum(np.maximum(alpha * v + beta, 0.0), 1.0),
-            lambda v, y: np.where((y > 0) & (y < 1), 3 * U32 * (np.abs(alpha * v) + abs(beta)), 3 * U32),
-        )
-    ]
-
-
-@handles("HardSwish")
-def _hard_swish(step: Step) -> list[Bound]:
-    x = step.arg(0)
-    mid = x.mid * np.minimum(np.maximum(x.mid / 6 + 0.5, 0.0), 1.0)
-    error = 4 * U32 * np.abs(x.mid) * (1 + np.abs(x.mid) / 6)
-    radius = x.radius()
-    if radius is not None:
-        error = error + 1.5 * radius  # the steepest slope of x clip(x/6 + 1/2, 0, 1)
-    error = np.where(np.isfinite(mid), error, 0.0)
-    return [Bound(mid, mid - error, mid + error, step.kind, loose=x.loose)]
+    return [replace(made, loose=nan_is_open(x, made.loose))]
 
 
 @handles("Neg")
@@ -246,55 +330,3 @@ def _abs(step: Step) -> list[Bound]:
     low, high = sorted_ends(np.abs(x.low), np.abs(x.high))
     low = np.where((x.low <= 0) & (x.high >= 0), 0.0, low)
     return [Bound(np.abs(x.mid), low, high, step.kind, loose=x.loose)]
-
-
-@handles("Softmax")
-def _softmax(step: Step) -> list[Bound]:
-    x = step.arg(0)
-    axis = int(step.node.attributes.get("axis", -1 if step.opset >= 13 else 1))
-    shape = x.mid.shape
-    values = x.mid
-    if step.opset < 13:
-        lead = int(np.prod(shape[: axis % len(shape)]))
-        values, axis = values.reshape(lead, -1), -1
-    finite = np.isfinite(values).all(axis=axis, keepdims=True)
-    top = values.max(axis=axis, keepdims=True)
-    power = np.exp(values - top)
-    p = power / power.sum(axis=axis, keepdims=True)
-    count = values.shape[axis]
-    size = np.abs(values)
-    error = U32 * p * (8 + count + 2 * (size + size.max(axis=axis, keepdims=True))) + 2.0**-126
-    radius = x.radius()
-    if radius is not None:
-        spread = radius.reshape(values.shape).max(axis=axis, keepdims=True)
-        error = error + p * np.expm1(2 * spread)
-    loose = np.broadcast_to(~finite, values.shape).reshape(shape)
-    if x.loose is not None:
-        loose = loose | x.loose
-    mid, error = p.reshape(shape), np.where(np.isfinite(error), error, np.inf).reshape(shape)
-    return [Bound(mid, mid - error, mid + error, step.kind, loose=loose if loose.any() else None)]
-
-
-@handles("BatchNormalization")
-def _batch_norm(step: Step) -> list[Bound]:
-    x, scale, shift, mean, var = (step.arg(i) for i in range(5))
-    shape = (1, -1, *(1,) * (x.mid.ndim - 2))
-    epsilon = float(step.node.attributes.get("epsilon", 1e-5))
-    factor = (scale.mid / np.sqrt(var.mid + epsilon)).reshape(shape)
-    offset, centre = shift.mid.reshape(shape), mean.mid.reshape(shape)
-    mid = (x.mid - centre) * factor + offset
-    # Folded affine form: a x + (b - a mu), a from a division and a square root; 8 U covers either form.
-    error = 8 * U32 * (np.abs(x.mid * factor) + np.abs(centre * factor) + np.abs(offset))
-    radius = x.radius()
-    if radius is not None:
-        error = error + radius * np.abs(factor) * (1 + 8 * U32)
-    spare = [np.zeros(p.mid.shape) if (r := p.radius()) is None else r for p in (scale, shift, mean, var)]
-    if any(r.any() for r in spare):
-        # Parameters that a layer may read before or after they were rounded.
-        least = np.maximum(var.mid - spare[3] + epsilon, np.finfo(np.float64).tiny)
-        wide = ((np.abs(scale.mid) + spare[0]) / np.sqrt(least)).reshape(shape)
-        reach = np.abs(x.mid - centre) + (0.0 if radius is None else radius)
-        error = error + (wide - np.abs(factor)) * reach
-        error = error + wide * spare[2].reshape(shape) + spare[1].reshape(shape)
-    error = np.where(np.isfinite(mid), error, 0.0)
-    return [Bound(mid, mid - error, mid + error, step.kind, loose=x.loose)]
