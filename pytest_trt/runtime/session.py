@@ -90,6 +90,7 @@ class Session:
         self._busy = threading.Lock()
         self._owner = 0
         self._buffers: dict[str, Buffer] = {}
+        self._addresses: dict[str, int] = {}
         self._allocators: dict[str, OutputAllocator] = {}
         self._host: dict[str, Array] = {}
         self._closed = False
@@ -131,8 +132,18 @@ class Session:
         with self.memory.active():
             return engine_layers(self.rt.trt, self.engine)
 
-    def run(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, npt.ArrayLike], *, poison: int = POISON, synchronous: bool = False
+    ) -> dict[str, Array]:
         """Return the outputs for one set of inputs, as arrays of their own.
+
+        Parameters
+        ----------
+        inputs : mapping of str to array-like
+        poison : int
+            The byte that fills the outputs before the run.
+        synchronous : bool
+            Run with `execute_v2` instead of `execute_async_v3`.
 
         Raises
         ------
@@ -143,7 +154,8 @@ class Session:
         ExecutionError
             TensorRT reported a failure, or wrote behind the end of an output.
         UsageError
-            Another thread is using this context, or the session is closed.
+            Another thread is using this context, or the session is closed; or a synchronous run of an engine whose output
+            shapes depend on values.
         """
         with self._alone():
             if self._closed:
@@ -152,17 +164,35 @@ class Session:
             with self.rt.logger.collect() as lines, self.memory.active():
                 self._give_inputs(arrays, lines)
                 shapes = self._output_shapes(lines)
-                self._give_outputs(shapes, lines)
-                self._check(
-                    self.context.execute_async_v3(self.stream.handle),
-                    "TensorRT did not enqueue the engine (execute_async_v3 returned False)",
-                    lines,
-                )
+                self._give_outputs(shapes, poison, lines)
+                if synchronous:
+                    self._run_now(shapes, lines)
+                else:
+                    self._check(
+                        self.context.execute_async_v3(self.stream.handle),
+                        "TensorRT did not enqueue the engine (execute_async_v3 returned False)",
+                        lines,
+                    )
                 outputs = self._take_outputs(shapes)
                 failed = errors_in(lines)
                 if failed:
                     raise ExecutionError("TensorRT logged an error while the engine ran", why=failed)
             return outputs
+
+    def _run_now(self, shapes: Mapping[str, tuple[int, ...]], lines: list[LogLine]) -> None:
+        open_ended = [name for name, shape in shapes.items() if -1 in shape]
+        if open_ended:
+            raise UsageError(
+                f"execute_v2 cannot run an engine whose output {open_ended[0]!r} has a shape that depends on values",
+                mend="run it with execute_async_v3",
+            )
+        self.stream.synchronize()  # execute_v2 knows nothing of the stream that the inputs come on
+        names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
+        self._check(
+            self.context.execute_v2([self._addresses[name] for name in names]),
+            "TensorRT did not run the engine (execute_v2 returned False)",
+            lines,
+        )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -217,6 +247,7 @@ class Session:
             f"the context did not take an address for {name!r}",
             lines,
         )
+        self._addresses[name] = address
 
     def _output_shapes(self, lines: list[LogLine]) -> dict[str, tuple[int, ...]]:
         lacking = list(self.context.infer_shapes())
@@ -224,7 +255,7 @@ class Session:
             raise _failed(self.rt, f"shapes or values are missing for {', '.join(map(repr, lacking))}", lines)
         return {name: tuple(int(n) for n in self.context.get_tensor_shape(name)) for name in self.outputs}
 
-    def _give_outputs(self, shapes: Mapping[str, tuple[int, ...]], lines: list[LogLine]) -> None:
+    def _give_outputs(self, shapes: Mapping[str, tuple[int, ...]], poison: int, lines: list[LogLine]) -> None:
         for name, shape in shapes.items():
             info = self.outputs[name]
             if info.on_host:
@@ -244,7 +275,7 @@ class Session:
                 continue
             nbytes = info.nbytes(shape)
             buffer = self._buffer(name, nbytes + CANARY_BYTES)
-            self.memory.poison(buffer, POISON, self.stream, 0, nbytes)
+            self.memory.poison(buffer, poison, self.stream, 0, nbytes)
             self.memory.poison(buffer, CANARY, self.stream, nbytes, nbytes + CANARY_BYTES)
             self._address(name, buffer.address, lines)
 
