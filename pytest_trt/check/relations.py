@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pytest_trt.check.admissible import Admissible
 from pytest_trt.check.graph import Graph, Node
 from pytest_trt.check.interpret import map_parts
 from pytest_trt.check.subject import Subject, wider
@@ -18,6 +19,7 @@ from pytest_trt.errors import UnsupportedError
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
 from pytest_trt.numerics.judge import Measure, measure
+from pytest_trt.records import VIOLATES
 
 IDENTICAL_ROWS = "identical rows give identical rows"
 BATCH_ONE = "batch N equals N times batch 1"
@@ -25,7 +27,7 @@ PERMUTATION = "rows permute with the batch"
 EXTRA_OUTPUT = "one more output changes nothing"
 WIDER_PROFILE = "a wider profile changes nothing"
 REPEAT = "a repeated run gives the same bits"
-
+SCALED = "inputs times a power of two give outputs times it"
 
 # Operators that compute each row of their first input from that row alone.
 _ROW_WISE = frozenset(
@@ -74,11 +76,22 @@ class Broken:
 
 @dataclass(frozen=True)
 class Base:
-    """The run that relations start from: its inputs, outputs, and the outputs' limits where there are any."""
+    """The run that relations start from.
+
+    Attributes
+    ----------
+    feeds, got : mapping of str to ndarray
+        Inputs and outputs.
+    limits : mapping of str to Bound
+        Those of the outputs, where there are any, on the rung that admitted them: what the same engine may give.
+    admissible : Admissible, optional
+        What another engine for the same network may give, on any rung that passes.
+    """
 
     feeds: Mapping[str, Array]
     got: Mapping[str, Array]
     limits: Mapping[str, Bound]
+    admissible: Admissible | None = None
 
     @property
     def rows(self) -> int:
@@ -98,7 +111,7 @@ def check_relations(
     inner : str or None
         An inner tensor that can be marked as one more output.
     """
-    yield REPEAT, _same_bits(REPEAT, subject.run(base.feeds), base.got)
+    yield REPEAT, compare_bits(REPEAT, subject.run(base.feeds), base.got)
     if has_batch:
         yield from _row_relations(subject, base)
         yield from _profile_relations(subject, base)
@@ -108,7 +121,7 @@ def check_relations(
                 got = {name: values for name, values in other.run(base.feeds).items() if name in base.got}
         except UnsupportedError:
             return
-        yield EXTRA_OUTPUT, _compare(EXTRA_OUTPUT, got, base, slice(None))
+        yield EXTRA_OUTPUT, compare_rows(EXTRA_OUTPUT, got, base, slice(None))
 
 
 def _row_relations(subject: Subject, base: Base) -> Iterator[tuple[str, Broken | None]]:
@@ -116,16 +129,16 @@ def _row_relations(subject: Subject, base: Base) -> Iterator[tuple[str, Broken |
     if rows < 2:
         return
     same = np.zeros(rows, dtype=np.intp)
-    yield IDENTICAL_ROWS, _compare(IDENTICAL_ROWS, subject.run(_rows(base.feeds, same)), base, same)
+    yield IDENTICAL_ROWS, compare_rows(IDENTICAL_ROWS, subject.run(_rows(base.feeds, same)), base, same)
     order = np.roll(np.arange(rows), 1)
-    yield PERMUTATION, _compare(PERMUTATION, subject.run(_rows(base.feeds, order)), base, order)
+    yield PERMUTATION, compare_rows(PERMUTATION, subject.run(_rows(base.feeds, order)), base, order)
 
 
 def _profile_relations(subject: Subject, base: Base) -> Iterator[tuple[str, Broken | None]]:
     if subject.profile is None:
         return
     with subject.with_profile(wider(subject.profile)) as other:
-        yield WIDER_PROFILE, _compare(WIDER_PROFILE, other.run(base.feeds), base, slice(None))
+        yield WIDER_PROFILE, compare_rows(WIDER_PROFILE, other.run(base.feeds), base, slice(None))
         if base.rows < 2:
             return
         takes_one = all(least[0] <= 1 for least, _, _ in subject.profile.values())
@@ -133,15 +146,49 @@ def _profile_relations(subject: Subject, base: Base) -> Iterator[tuple[str, Brok
         for row in (0, base.rows - 1):
             place = slice(row, row + 1)
             got = (subject if takes_one else other).run(_rows(base.feeds, place))
-            found = found or _compare(BATCH_ONE, got, base, place)
+            found = found or compare_rows(BATCH_ONE, got, base, place)
         yield BATCH_ONE, found
+
+
+def check_scaling(subject: Subject, base: Base, power: int = 2) -> Iterator[tuple[str, Broken | None]]:
+    """Yield whether inputs times `2**power` give outputs times `2**power`, bit for bit.
+
+    For networks without bias in a floating type, on data whose sums neither overflow nor become subnormal: every rounding
+    then falls on the same bits.
+    """
+    factor = 2.0**power
+    got = subject.run({name: (v * v.dtype.type(factor)) for name, v in base.feeds.items()})
+    want = {name: values * values.dtype.type(factor) for name, values in base.got.items()}
+    yield SCALED, compare_bits(SCALED, got, want)
+
+
+def compare_engine(relation: str, got: Mapping[str, Array], base: Base) -> Broken | None:
+    """Return how the answer of another engine for the same network breaks a relation.
+
+    The same bits are right, and so is all that is admissible: another engine may have chosen another kernel. On data without
+    rounding that is one value.
+    """
+    for name, values in got.items():
+        if base.admissible is None or name not in base.limits or values.shape != base.got[name].shape:
+            broken = compare_rows(relation, {name: values}, base)
+        elif np.array_equal(values, base.got[name], equal_nan=values.dtype.kind == "f"):
+            continue
+        else:
+            judged = base.admissible.judge(name, values, statistics=False)
+            broken = Broken(relation, name, judged.measure) if judged.status == VIOLATES else None
+        if broken is not None:
+            return broken
+    return None
 
 
 def _rows(feeds: Mapping[str, Array], place: np.ndarray | slice) -> dict[str, Array]:
     return {name: np.ascontiguousarray(values[place]) for name, values in feeds.items()}
 
 
-def _compare(relation: str, got: Mapping[str, Array], base: Base, place: np.ndarray | slice) -> Broken | None:
+def compare_rows(
+    relation: str, got: Mapping[str, Array], base: Base, place: np.ndarray | slice = slice(None)
+) -> Broken | None:
+    """Return how an answer breaks a relation: it differs from those rows of the base run, beyond their limits."""
     for name, values in got.items():
         want = base.got[name][place]
         if values.shape == want.shape and np.array_equal(values, want, equal_nan=values.dtype.kind == "f"):
@@ -156,7 +203,8 @@ def _compare(relation: str, got: Mapping[str, Array], base: Base, place: np.ndar
     return None
 
 
-def _same_bits(relation: str, got: Mapping[str, Array], want: Mapping[str, Array]) -> Broken | None:
+def compare_bits(relation: str, got: Mapping[str, Array], want: Mapping[str, Array]) -> Broken | None:
+    """Return how an answer breaks a relation that asks for the same bits; NaN equals NaN."""
     for name, values in got.items():
         if not np.array_equal(values, want[name], equal_nan=values.dtype.kind == "f"):
             return Broken(relation, name, _difference(values, want[name]))

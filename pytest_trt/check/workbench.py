@@ -24,6 +24,7 @@ from pytest_trt.check.feeds import (
     shapes_for,
 )
 from pytest_trt.check.graph import Graph, load_model
+from pytest_trt.check.relate import Relations, relate
 from pytest_trt.check.subject import BUILD_OPTIONS, Subject
 from pytest_trt.check.tactics import rungs_of
 from pytest_trt.errors import InputError, PrecisionError, RuntimeMissingError, SuspiciousWarning, UsageError
@@ -276,6 +277,66 @@ class Workbench:
             label=label,
             replay=replay,
         )
+
+    def relate(
+        self,
+        model: Any,
+        relations: Relations,
+        *,
+        precision: str,
+        data: Sequence[str],
+        profile: Profile | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        label: str = "",
+        replay: str = "",
+        **build: Any,
+    ) -> Verdict:
+        """Return the verdict on relations that take several contexts or engines.
+
+        Parameters
+        ----------
+        model : path, bytes or onnx.ModelProto
+        relations : callable
+            For instance `check.concurrent.check_contexts` or `check.rebuild.check_rebuild`.
+        data : sequence of str
+            The data kind of each run that they start from; no two get the same numbers.
+        precision, profile, shapes, label, replay
+            As for `check`; `build` holds further fields of `BuildRequest`.
+
+        Raises
+        ------
+        ConformanceError
+            A relation is broken, or a run is wrong by itself.
+        ExecutionError
+            TensorRT reported a failure, such as an enqueue that it refused.
+        """
+        __tracebackhide__ = True
+        source = Graph(load_model(model))
+        profile = check_profile(source, profile)
+        sizes = shapes_for(source, shapes, profile)
+        profile = profile_for(source, sizes, profile)
+        reach = dict.fromkeys(source.inputs, _DRAWN_RANGE) if precision == "int8" else {}
+        seed = zlib.crc32(label.encode()) if label else int(source.digest[:8], 16)
+        feeds = []
+        for place, kind in enumerate(data):
+            rng = np.random.default_rng([*self._seed, seed, zlib.crc32(kind.encode()), place])
+            feeds.append(draw_feeds(source, sizes, kind, precision, scale_of(source), reach, rng))
+        with self.subject(source.model, precision, profile, **build) as subject:
+            rungs = rungs_of(subject.plan.layers, self.settings.rungs, asked="rungs" in self.settings.given)
+            examiner = Examiner(subject, source, rungs)
+            relate(examiner, feeds, data, relations)
+            verdict = conclude(
+                examiner,
+                subject.rt,
+                data=tuple(data),
+                seed=self.settings.seed,
+                profile=describe_profile(profile),
+                label=label,
+                replay=replay,
+            )
+        if not verdict.passed:
+            raise tell.failure(verdict, replay_line(verdict, self.settings))
+        return verdict
 
     def compare(self, got: Any, want: Any, *, limit: Any) -> Verdict:
         """Return the numeric judgement alone.
