@@ -67,6 +67,13 @@ CORNERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "conv2d-n8-c4-o5-i4x3-k3x3-t1x1-p1x1x1x1-d1x1-g1-b1-q1x8x40-w_real-s1",
             "conv2d-n33-c3-o4-i3x3-k2x2-t1x1-p0x1x1x0-d1x1-g1-b1-q7x32x64-w_int-s2",
             "conv2d-n40-c8-o3-i2x2-k1x1-t1x1-p0x0x0x0-d1x1-g1-b0-q40x40x40-w_grid-s3",
+            # Issues 1697 (wrong from 8 rows on) and 3855 (from 40 on): both sides of each threshold, and of a warp.
+            "conv2d-n7-c3-o4-i2x3-k2x2-t1x1-p0x1x0x0-d1x1-g1-b1-q1x7x8-w_int-s4",
+            "conv2d-n9-c4-o3-i3x2-k2x2-t1x1-p1x0x0x0-d1x1-g1-b1-q1x8x9-w_real-s5",
+            "conv2d-n31-c2-o3-i2x2-k1x1-t1x1-p0x0x0x0-d1x1-g1-b1-q1x31x32-w_int-s6",
+            "conv2d-n32-c3-o2-i2x2-k2x2-t1x1-p0x0x1x0-d1x1-g1-b1-q8x32x33-w_real-s7",
+            "conv2d-n39-c3-o4-i1x2-k1x1-t1x1-p0x0x0x0-d1x1-g1-b1-q1x39x40-w_int-s8",
+            "conv2d-n41-c4-o3-i2x1-k1x1-t1x1-p0x0x0x0-d1x1-g1-b1-q32x40x41-w_real-s9",
         ),
     }
 )

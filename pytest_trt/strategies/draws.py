@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 # Around the vector and tile widths of GPU kernels: multiples of 8, 16, 32 and 64, one below and one above.
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65)
 # Batches at which public bugs begin: 8, 32 and 40, with their neighbours.
-BATCHES = (1, 7, 8, 9, 31, 32, 33, 40, 64)
+BATCHES = (1, 7, 8, 9, 31, 32, 33, 39, 40, 41, 64)
 MAX_OUTPUTS = 6000
 MAX_SUM = 1024
 
