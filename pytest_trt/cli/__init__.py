@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from pytest_trt import __version__
+from pytest_trt.cli import bite
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,7 +16,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     doctor = commands.add_parser("doctor", help="say what is here, what is missing and how to get it")
     doctor.add_argument("--json", action="store_true", help="the same facts as JSON, for a bug report")
+    measured = commands.add_parser(
+        "bite", help="measure how many injected faults are caught", description=bite.__doc__
+    )
+    bite.add_arguments(measured)
     given = parser.parse_args(arguments)
+    if given.command == "bite":
+        return bite.run(given)
 
     from pytest_trt.cli import doctor as command  # imports on demand: --help answers at once
 

@@ -27,6 +27,7 @@ LAYERS = (
     ("golden",),
     ("bench",),
     ("strategies", "cases"),
+    ("bite",),
     ("report",),
     ("cli",),
 )
