@@ -15,7 +15,7 @@ from pytest_trt.numerics.bounds import Contract
 from pytest_trt.precision import prepare
 from pytest_trt.records import RUNGS, Settings
 from pytest_trt.runtime.load import discover
-from tests.unit.check.models import ERF_PROFILE, PROFILE, conv_model, erf_model
+from tests.unit.check.models import PROFILE, UNLIMITED_PROFILE, conv_model, unlimited_model
 
 
 def bench(*faults, **settings):
@@ -78,8 +78,8 @@ def test_errors_inside_the_hard_limit_are_suspicious(fault, check):
 )
 def test_each_relation_is_broken_by_its_own_fault_alone(fault, relation):
     """The operator has no limit, so that nothing but a relation can see it."""
-    assert findings(erf_model(), fault, "fp32", ERF_PROFILE, inputs=RISING) == {relation}
-    assert findings(erf_model(), None, "fp32", ERF_PROFILE, inputs=RISING) == set()
+    assert findings(unlimited_model(), fault, "fp32", UNLIMITED_PROFILE, inputs=RISING) == {relation}
+    assert findings(unlimited_model(), None, "fp32", UNLIMITED_PROFILE, inputs=RISING) == set()
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
