@@ -49,10 +49,10 @@ class Site:
     own, with the quotient before rounding in `exact`.
 
     At `build`, `profiles` holds one table of (min, opt, max) a profile, by input name; a layer set to `fp32` or `tf32` in
-    `layers` is built in that type. `calibrate` is visited twice: at stage `table` before the calibrator is given the cache
-    to keep (with `batches`, how many were read), and at stage `engine` with the scales that the engine will use; a cache that was read, and ranges that were
-    set, are seen at `engine` alone. `time` is visited for each layer of a run with a profiler, and, with `failed` True, for
-    each layer of a run that was not enqueued: seconds that a fault returns there are reported, else nothing is.
+    `layers` is built in that type. `calibrate` is visited twice: at stage `table`, with `batches` read, before the calibrator
+    is given the cache to keep, and at stage `engine` with the scales that the engine will use; a cache that was read, and
+    ranges that were set, are seen at `engine` alone. `time` is visited for each layer of a run with a profiler and, with
+    `failed` True, for each layer of a run that was not enqueued: what a fault returns there is reported, else nothing is.
     """
 
     def __init__(self, kind: str, precision: str, gpu: str, rng: np.random.Generator, **fields: Any) -> None:
