@@ -17,6 +17,8 @@ LARGE = (
     "average_pool2d-n65536-c1-i1x2-k1x2-t1x1-p0x0x0x0-z0-y0-q1x65536x65536-w_int-s0",
     "average_pool2d-n65537-c1-i1x2-k1x2-t1x1-p0x0x0x0-z0-y0-w_int-s0",
 )
+# Issues 2457, 3821 and 4035: of a dynamic width, only the largest one was right.
+EXTENTS = {"smallest": (1, 3, 2, 3), "between": (2, 3, 5, 6), "largest": (4, 3, 8, 9)}
 
 
 @given(case=strategies.batch_cases())
@@ -36,3 +38,18 @@ def test_batch(conform, case):
 def test_large_batch(conform, text):
     """A pool of batches around 65536."""
     conform(strategies.Case.parse(text))
+
+
+@pytest.mark.parametrize("place", EXTENTS)
+def test_dynamic_extents(trt_check, place):
+    """A convolution with dynamic batch, height and width, at the ends of its profile and between them."""
+    case = strategies.Case.parse("conv2d-n4-c3-o5-i8x9-k3x3-t1x1-p1x1x1x1-d1x1-g1-b1-q1x4x4-w_int-s0")
+    model = case.model()
+    for tensor in (*model.graph.input, *model.graph.output):
+        for axis, name in ((2, "H"), (3, "W")):
+            tensor.type.tensor_type.shape.dim[axis].dim_param = name
+    trt_check(
+        model,
+        profile={"x": (EXTENTS["smallest"], EXTENTS["between"], EXTENTS["largest"])},
+        shapes={"x": EXTENTS[place]},
+    )

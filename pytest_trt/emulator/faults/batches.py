@@ -101,7 +101,7 @@ def rows_shifted_at_batch_65536(site: Any) -> None:
 
 @fault("batch", mutants="M06")
 def padding_leaks_below_profile_maximum(site: Any) -> None:
-    """Mix the padding behind the batch into its last row, where the profile allows a larger batch (issue 2457)."""
+    """Mix the padding behind the batch into its last row, where the profile allows a larger batch (issue 4813)."""
     if site.kind != "execute" or site.batch >= _largest_batch(site):
         return
     for array in _rows(site, 1):
@@ -114,6 +114,23 @@ def rows_depend_on_profile_width(site: Any) -> None:
     if site.kind == "execute" and site.batch < _largest_batch(site):
         for array in _rows(site):
             _add_by_slot(array, 1e-3 * _largest_batch(site))
+
+
+@fault("batch", mutants="M06")
+def only_the_largest_extents_right(site: Any) -> None:
+    """Leave the last column 0 where the profile allows a wider or higher input than this one (issue 2457)."""
+    if site.kind != "execute":
+        return
+    most = [shapes[2] for shapes in site.profile.values() if len(shapes[2]) > 2]
+    given = [array.shape for array in site.inputs.values() if array.ndim > 2]
+    if any(
+        n < high
+        for shape, top in zip(given, most, strict=False)
+        for n, high in zip(shape[2:], top[2:], strict=True)
+    ):
+        for array in site.outputs.values():
+            if array.ndim > 2:
+                array[..., -1] = 0
 
 
 @fault("batch", mutants="M07")
