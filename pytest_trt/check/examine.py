@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from pytest_trt.check.admissible import Admissible
+from pytest_trt.check.diagnose import explain
 from pytest_trt.check.graph import FLOAT_KINDS, Graph
 from pytest_trt.check.layers import breaks_fusion, choose_marks, is_deep, judge_layers
 from pytest_trt.check.operators import with_limit
 from pytest_trt.check.reference import OnnxRuntime
 from pytest_trt.check.relations import Base, Broken, check_relations, works_row_by_row
 from pytest_trt.check.subject import Subject
+from pytest_trt.check.variance import end_to_end
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.battery import STRUCTURED
 from pytest_trt.numerics.bounds import Bound
@@ -157,13 +159,36 @@ class Examiner:
         if self._marked is None:
             self._marked = self.subject.with_outputs(choose_marks(self.graph, self._there))
         inner = self._marked.run(feeds)
-        report = judge_layers(self.graph, feeds, inner, self.subject.contract, self.rungs)
-        for name, found, rung in report.judged:
-            self._accept(name, data, found, rung)
+        contract, drawn = self.subject.contract, data not in STRUCTURED
+        report = judge_layers(self.graph, feeds, inner, contract, self.rungs, statistics=drawn)
+        for entry in report.judged:
+            self.result.compared += entry.measure.judged
+            self.result.certified += entry.measure.certified
+            if entry.status == CONFORMS:
+                self.result.rungs[entry.rung] += 1
+                continue
+            note = f"layers are judged on the engine's own inputs: {len(report.bad)} of {len(report.judged)} are wrong"
+            rule = self._rule(entry.tensor)
+            found = to_finding(
+                entry.measure,
+                entry.measure.cause,
+                entry.status,
+                tensor=entry.tensor,
+                data=data,
+                rule=rule,
+                note=note,
+            )
+            found = replace(found, layer=entry.layer)
+            if entry.limits is not None:
+                before, tried = report.before(entry.tensor), contract.rung(entry.rung)
+                found = explain(
+                    found, self.graph, before, inner[entry.tensor], entry.limits, tried, frozenset(inner)
+                )
+            self.result.findings.append(found)
         if not self.result.unjudged:
             limited = with_limit()
             self.result.unjudged.update(node.op for node in self.graph.nodes if node.op not in limited)
-        limits = self._noise_limits(feeds, got, want)
+        limits = self._noise_limits(feeds, got, want, data)
         for name, values in want.items():
             if name not in got:
                 self._fail("compared", name, data, note="the engine does not give this output")
@@ -178,13 +203,26 @@ class Examiner:
         return limits
 
     def _noise_limits(
-        self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array]
+        self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array], data: str
     ) -> dict[str, Bound]:
-        """Return how far two honest runs of an unlimited graph may lie apart: measured, not derived.
+        """Return how far two honest runs of a deep graph may lie apart, and judge the outputs by the same measure.
 
-        The reference's answer changes by some noise when its inputs change in the last bit of the precision; twelve times its
-        root mean square is allowed.
+        The variance model says it where it covers the graph and the data are independent of rounding. Else it is measured: the
+        reference's answer changes by some noise when its inputs change in the last bit of the precision, and twelve times its
+        root mean square is allowed; that is too coarse to judge by.
         """
+        limits: dict[str, Bound] = {}
+        modelled = None
+        if data not in STRUCTURED and self.tolerance is None:
+            modelled = self._end_to_end(feeds, got, data)
+        if modelled is not None:
+            for name, likely in modelled.items():
+                if name in got and got[name].shape == likely.mid.shape:
+                    mid = got[name].astype(np.float64)
+                    # Each of two runs has its own errors.
+                    room = np.sqrt(2.0) * (likely.high - likely.mid)
+                    limits[name] = Bound(mid, mid - room, mid + room, loose=likely.loose)
+            return limits
         rng = np.random.default_rng(0)
         unit = {"fp32": 2.0**-23, "tf32": 2.0**-10, "fp16": 2.0**-10, "bf16": 2.0**-7}.get(
             self.subject.prepared.precision, 2.0**-7
@@ -196,7 +234,6 @@ class Examiner:
             for name, values in feeds.items()
         }
         other = self._reference.run(shaken)
-        limits: dict[str, Bound] = {}
         for name, values in want.items():
             if values.dtype.kind != "f" or name not in got or other[name].shape != got[name].shape:
                 continue
@@ -206,6 +243,29 @@ class Examiner:
             room = NOISE_SIGMAS * (0.0 if np.isnan(noise) else float(noise))
             limits[name] = Bound(mid, mid - room, mid + room)
         return limits
+
+    def _end_to_end(
+        self, feeds: Mapping[str, Array], got: Mapping[str, Array], data: str
+    ) -> dict[str, Bound] | None:
+        """Return the likely values of all outputs of a deep graph, and add a finding for each that lies outside of them.
+
+        None where the variance model does not cover the graph.
+        """
+        likely: dict[str, Bound] | None = None
+        bad: dict[str, Measure] = {}
+        for rung in ("direct", *(r for r in self.rungs if r not in ("direct", "unfused"))):
+            found = end_to_end(self.graph, feeds, self.subject.contract, rung)
+            if found is None:
+                return None
+            likely = likely or found
+            fitting = [n for n in found if n in got and got[n].shape == found[n].mid.shape]
+            bad = {name: m for name in fitting if (m := measure(got[name], found[name])).bad}
+            if not bad:
+                return found
+        for name, outside in bad.items():
+            note = "12 standard deviations of all layers together, of any rung"
+            self._finding("end-to-end", name, data, outside, SUSPICIOUS, note)
+        return likely
 
     def _relate(
         self, feeds: Mapping[str, Array], got: Mapping[str, Array], limits: Mapping[str, Bound], data: str
@@ -273,8 +333,17 @@ class Examiner:
         return f"{' <- '.join(chain)}: {arithmetic}"
 
 
-def to_finding(found: Measure, check: str, status: str, **words: str) -> Finding:
-    """Return a measure as a finding; `words` are its texts: `tensor`, `data`, `rule`, `note`."""
+def to_finding(
+    found: Measure,
+    check: str,
+    status: str,
+    *,
+    tensor: str = "",
+    data: str = "",
+    rule: str = "",
+    note: str = "",
+) -> Finding:
+    """Return a measure as a finding, with its words."""
     return Finding(
         check=check,
         status=status,
@@ -286,7 +355,10 @@ def to_finding(found: Measure, check: str, status: str, **words: str) -> Finding
         high=found.high,
         want=found.want,
         pattern=found.pattern,
-        **words,
+        tensor=tensor,
+        data=data,
+        rule=rule,
+        note=note,
     )
 
 

@@ -13,14 +13,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from pytest_trt.check.graph import FLOAT_KINDS, Graph
-from pytest_trt.check.interpret import HANDLERS, HEAVY, interpret, is_fusable
+from pytest_trt.check.interpret import HANDLERS, HEAVY, Memo, interpret, is_fusable
 from pytest_trt.numerics.bounds import Bound, Contract
 from pytest_trt.numerics.formats import Array
-from pytest_trt.numerics.judge import Measure, measure
+from pytest_trt.numerics.judge import Measure, measure, measure_slices
+from pytest_trt.records import CONFORMS, SUSPICIOUS, VIOLATES
 
 # From how many sums of products in one graph on the composed limits are given up for those of single layers: composed hard
 # bounds grow by one to two orders of magnitude a convolution.
 DEEP = 4
+# Rungs whose sums are added up directly, so that the deviation of their errors is known.
+LIKELY_RUNGS = ("direct", "unfused")
 _STILL = frozenset({"Constant", "ConstantOfShape", "Shape", "Identity"})
 
 
@@ -75,25 +78,57 @@ def _constants(graph: Graph) -> set[str]:
     return known
 
 
+@dataclass(frozen=True)
+class JudgedLayer:
+    """How one tensor inside of a network lies, given the engine's own values before it.
+
+    Attributes
+    ----------
+    tensor, layer : str
+        The tensor, and the node that made it (its operator and tensor where it has no name).
+    status : str
+        `conforms`, `suspicious` (inside the hard limit, outside the statistical one) or `violates`.
+    rung : str
+        The rung of the ladder that admits it.
+    measure : Measure
+    limits : Bound or None
+        What it was held against; None where shapes differ.
+    """
+
+    tensor: str
+    layer: str
+    status: str
+    rung: str
+    measure: Measure
+    limits: Bound | None = None
+
+
 @dataclass
 class LayerReport:
     """What the layers of one run showed.
 
     Attributes
     ----------
-    judged : list of (tensor, Measure, rung)
-        Layers with a limit.
+    judged : list of JudgedLayer
+        Layers with a limit, in graph order.
     unjudged : Counter of str
         Operators without one, by name.
+    known : dict of str to Bound
+        The engine's own tensors, inputs included.
     """
 
-    judged: list[tuple[str, Measure, str]] = field(default_factory=list)
+    judged: list[JudgedLayer] = field(default_factory=list)
     unjudged: Counter[str] = field(default_factory=Counter)
+    known: dict[str, Bound] = field(default_factory=dict)
 
     @property
-    def bad(self) -> list[tuple[str, Measure, str]]:
-        """The layers outside their limits, in graph order."""
-        return [entry for entry in self.judged if entry[1].bad]
+    def bad(self) -> list[JudgedLayer]:
+        """The layers outside their limits, in graph order: the first is where to look."""
+        return [entry for entry in self.judged if entry.status != CONFORMS]
+
+    def before(self, tensor: str) -> dict[str, Bound]:
+        """Return all tensors of the run but one: what that one was judged on."""
+        return {name: bound for name, bound in self.known.items() if name != tensor}
 
 
 def judge_layers(
@@ -102,41 +137,113 @@ def judge_layers(
     got: Mapping[str, Array],
     contract: Contract,
     rungs: Sequence[str] = ("direct", "unfused"),
+    *,
+    statistics: bool = False,
+    same: Mapping[str, Array] | None = None,
 ) -> LayerReport:
-    """Return how every marked tensor and output of a run lies, given the engine's own values before it.
+    """Return how every tensor of a run that was seen lies, given the engine's own values before it.
 
     Parameters
     ----------
     graph : Graph
         The typed graph.
     feeds, got : mapping of tensor name to array
-        Inputs of the run, and its outputs, marked tensors included.
+        Inputs of the run, and its outputs, marked or otherwise seen tensors included.
     rungs : sequence of str
         Rungs of the ladder to try, in order.
+    statistics : bool
+        The inputs do not depend on the order of summation: 12 standard deviations and the slices of each layer count as well.
+    same : mapping of tensor name to array, optional
+        Another run on the same inputs that has been judged. A tensor that has its bits there, as have all before it, is passed
+        over.
     """
-    report = LayerReport()
-    contract = replace(contract, statistics=False)
-    known = {
-        name: Bound.exact(np.asarray(values, dtype=np.float64), graph.kinds.get(name, "fp32"))
-        for name, values in (*feeds.items(), *got.items())
-    }
-    keep = frozenset(got)
-    for name in got:
-        given = known.pop(name)
-        for rung in rungs:
-            found = interpret(graph, known, contract.rung(rung), wanted=(name,), keep=keep)
-            bound = found.tensors.get(name)
-            if bound is None:
-                report.unjudged.update(found.unknown)
-                break
-            if bound.mid.shape != given.mid.shape:
-                report.judged.append(
-                    (name, Measure(given.mid.size, 0, 0, bad=given.mid.size, cause="shape"), rung)
-                )
-                break
-            result = measure(given.mid, bound)
-            if not result.bad or rung == rungs[-1]:
-                report.judged.append((name, result, rung))
-                break
-        known[name] = given
+    order = {name: place for place, node in enumerate(graph.nodes) for name in node.outputs}
+    names = sorted((name for name in got if name in order), key=order.__getitem__)
+    report = LayerReport(
+        known={
+            name: Bound.exact(np.asarray(values, dtype=np.float64), graph.kinds.get(name, "fp32"))
+            for name, values in (*feeds.items(), *((name, got[name]) for name in names))
+        }
+    )
+    keep = frozenset(names)
+    old = 0
+    if same is not None:
+        while old < len(names) and _has_bits(got[names[old]], same.get(names[old])):
+            old += 1
+    for name in names[old:]:
+        layer = _Layer(graph, name, report.before(name), contract, keep)
+        found = layer.climb(np.asarray(got[name]), tuple(rungs), statistics=statistics)
+        if found is None:
+            report.unjudged.update(layer.unknown)
+        else:
+            report.judged.append(found)
     return report
+
+
+def _has_bits(got: Array, want: Array | None) -> bool:
+    return want is not None and np.array_equal(got, want, equal_nan=got.dtype.kind == "f")
+
+
+class _Layer:
+    """One tensor and all that is known before it."""
+
+    def __init__(
+        self, graph: Graph, name: str, known: Mapping[str, Bound], contract: Contract, keep: frozenset[str]
+    ) -> None:
+        self.graph, self.name, self.known, self.keep = graph, name, known, keep
+        self.contract = replace(contract, statistics=False, likely=False)
+        self.unknown: Counter[str] = Counter()
+        self._memo: Memo = {}
+        node = graph.producer[name]
+        self.title = node.name or f"{node.op} {name}"
+
+    def _on(self, rung: str, *, likely: bool = False) -> Bound | None:
+        contract = replace(self.contract.rung(rung), likely=likely)
+        found = interpret(
+            self.graph, self.known, contract, wanted=(self.name,), keep=self.keep, memo=self._memo
+        )
+        self.unknown = found.unknown
+        return found.tensors.get(self.name)
+
+    def climb(self, got: Array, rungs: Sequence[str], *, statistics: bool) -> JudgedLayer | None:
+        """Return how the tensor lies on the first rung that admits it; None where it has no limit."""
+        doubt: JudgedLayer | None = None
+        last: JudgedLayer | None = None
+        for rung in ("direct", *(r for r in rungs if r != "direct")):
+            limits = self._on(rung)
+            if limits is None:
+                return None
+            if limits.mid.shape != got.shape:
+                wrong = Measure(got.size, 0, 0, bad=got.size, cause="shape")
+                return JudgedLayer(self.name, self.title, VIOLATES, rung, wrong)
+            found = measure(got, limits)
+            status = VIOLATES if found.bad else CONFORMS
+            entry = JudgedLayer(self.name, self.title, status, rung, found, limits)
+            if found.bad:
+                # What an honest builder needs is told, and not the width of an algorithm that few use.
+                last = entry if last is None or rung in LIKELY_RUNGS else last
+                continue
+            likely = self._likely(got, rung) if statistics and rung in LIKELY_RUNGS else None
+            if likely is None:
+                # An algorithm that this layer cannot use does not clear it of a doubt.
+                return entry if doubt is None or not _is_same(doubt.limits, limits) else doubt
+            doubt = doubt or JudgedLayer(self.name, self.title, SUSPICIOUS, rung, likely, limits)
+        return doubt or last
+
+    def _likely(self, got: Array, rung: str) -> Measure | None:
+        """Return what is outside of 12 standard deviations, or too large together; None where nothing is."""
+        likely = self._on(rung, likely=True)
+        if likely is None:
+            return None
+        found = measure(got, likely)
+        if found.bad:
+            return replace(found, cause="statistics")
+        slices = measure_slices(got, likely)
+        return slices if slices is not None and slices.bad else None
+
+
+def _is_same(one: Bound | None, other: Bound) -> bool:
+    return one is not None and (
+        np.array_equal(one.low, other.low, equal_nan=True)
+        and np.array_equal(one.high, other.high, equal_nan=True)
+    )
