@@ -290,7 +290,7 @@ def _lrn(step: Step) -> list[Bound]:
     mid, low, high = (np.squeeze(v, -1) for v in sum_ends(step, map_parts(x, near), (-1,), power=2))
     share = alpha / size
     base = bias + share * mid
-    # A window may slide over the channels: one square added, one taken away, and the roundings stay.
+    # A window may slide over the channels, as ONNX Runtime's does: one square is added, one taken away, the roundings stay.
     drift = (
         2 * U32 * np.nansum(np.where(np.isfinite(mid), mid, 0.0), axis=1, keepdims=True)
         if channels > 1
@@ -301,10 +301,9 @@ def _lrn(step: Step) -> list[Bound]:
     # As of Pow, with a base known to 4 U.
     relative = U32 * (20 + 6 * beta * np.abs(np.log(base)) + 7 * beta)
     made = _quotient(step, x, least**beta, most**beta, base**beta, relative)
-    if x.loose is None:
-        return [made]
-    around = np.asarray(near(x.loose).any(axis=-1))
-    return [replace(made, loose=around if made.loose is None else around | made.loose)]
+    # What slides over a NaN or an infinity keeps it.
+    wild = ~np.isfinite(x.mid) if x.loose is None else x.loose | ~np.isfinite(x.mid)
+    return [_spread(made, replace(x, loose=wild), (1,)) if wild.any() else made]
 
 
 def _spread(made: Bound, x: Bound, axes: tuple[int, ...]) -> Bound:

@@ -1,4 +1,4 @@
-"""Operators that work on one element, one channel or one row at a time, and Concat."""
+"""Operators without products of their own: arithmetic, activations, reductions, normalisations, Resize, moves."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from onnx import ModelProto
 from pytest_trt.strategies import draws, weights
 from pytest_trt.strategies.assemble import Assembly
 from pytest_trt.strategies.case import Case, Shape
+from pytest_trt.strategies.recipes import RECIPES, Recipe, Site
 
 _OPERATORS = {
     "relu": "Relu",
@@ -37,25 +38,32 @@ class ElementwiseCase(Case):
         x without its batch; the first is the channels.
     form : int
         add, mul: 0 two inputs, 1 a constant for each channel, 2 one constant. clip: 0 both bounds, 1 the
-        upper, 2 the lower. concat: channels of the second input. softmax: the axis. Else 0.
+        upper, 2 the lower. concat: channels of the second input. softmax: the axis. The families of `recipes`:
+        as said there. Else 0.
     """
 
     shape: Shape
     form: int
 
-    families: ClassVar[tuple[str, ...]] = tuple(_OPERATORS)
+    families: ClassVar[tuple[str, ...]] = (*_OPERATORS, *RECIPES)
     keys: ClassVar[Mapping[str, str]] = {**Case.keys, "shape": "c", "form": "f"}
 
     @property
     def operator(self) -> str:
-        """ONNX's name of the operator."""
-        return _OPERATORS[self.family]
+        """ONNX's name of the operator; of a family of `recipes` that of the family."""
+        return _OPERATORS.get(self.family, self.family)
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How the model is put together, None for the families that this class knows itself."""
+        return RECIPES.get(self.family)
 
     @property
     def input_shapes(self) -> dict[str, Shape]:
         """Input name to shape at the drawn batch."""
         shapes: dict[str, Shape] = {"x": (self.batch, *self.shape)}
-        if self.family in ("add", "mul") and self.form == 0:
+        recipe = self.recipe
+        if (self.family in ("add", "mul") and self.form == 0) or (recipe is not None and recipe.inputs == 2):
             shapes["x2"] = shapes["x"]
         if self.family == "concat":
             shapes["x2"] = (self.batch, self.form, *self.shape[1:])
@@ -69,12 +77,21 @@ class ElementwiseCase(Case):
             return "concat needs the channels of its second input in f"
         if self.family == "softmax" and not 1 <= self.form <= len(self.shape):
             return f"softmax needs an axis from 1 to {len(self.shape)} in f"
+        recipe = self.recipe
+        if recipe is not None:
+            if recipe.rank and len(self.shape) != recipe.rank:
+                return f"{self.family} needs {recipe.rank} numbers in c"
+            if self.form not in recipe.forms(self.shape):
+                return f"{self.family} knows no form {self.form} for shape {self.shape}"
         return super().flaw()
 
     def model(self) -> ModelProto:
         """Return the model: inputs, the operator, y."""
         assembly = Assembly(self.text)
         source = weights.Weights(self.weights, self.seed)
+        if (recipe := self.recipe) is not None:
+            made = recipe.build(Site(assembly, source, (self.batch, *self.shape), self.form))
+            return assembly.model(self.input_shapes, {"y": made}, dynamic=bool(self.span))
         names = list(self.input_shapes)
         out: Shape = (self.batch, *self.shape)
         attributes: dict[str, object] = {}
@@ -118,10 +135,15 @@ def add_batch_norm_constants(
 @st.composite
 def elementwise_cases(draw: st.DrawFn) -> ElementwiseCase:
     """Return one operator without products of its own; shrinks to the Relu of one element."""
-    family = draw(st.sampled_from(tuple(_OPERATORS)))
+    family = draw(st.sampled_from(ElementwiseCase.families))
+    recipe = RECIPES.get(family)
     batch = draw(st.integers(1, 4))
-    rest = draws.tuples(draw, draw(st.sampled_from((1, 2, 3))), st.integers(1, 4))
-    affordable = draws.MAX_OUTPUTS // 2 // (batch * draws.volume(rest))
+    rank = recipe.rank - 1 if recipe is not None and recipe.rank else draw(st.sampled_from((1, 2, 3)))
+    rest = draws.tuples(draw, rank, st.integers(1, 4))
+    if recipe is not None and recipe.rows:
+        # What puts elements in relation to others needs some.
+        rest = (*rest[:-1], draw(st.sampled_from((3, 4, 7, 8, 17, 33))))
+    affordable = draws.MAX_OUTPUTS // 2 // (batch * draws.volume(rest) * (recipe.grows if recipe else 1))
     channels = draw(draws.at_most(draws.CHANNELS, affordable))
     form = 0
     if family in ("add", "mul", "clip"):
@@ -135,6 +157,9 @@ def elementwise_cases(draw: st.DrawFn) -> ElementwiseCase:
             channels = max(channels, 2)
         else:
             rest = (*rest[:-1], max(rest[-1], 2))
+    elif recipe is not None:
+        channels = max(channels, 3) if recipe.rows else channels
+        form = draw(st.sampled_from(recipe.forms((channels, *rest))))
     return ElementwiseCase(
         family=family,
         batch=batch,
