@@ -55,7 +55,6 @@ def command_for(entry: Entry, precisions: tuple[str, ...], folder: Path) -> list
         "--trt-seed=0",
         f"--trt-precision={','.join(precisions)}",
         f"--trt-cache-dir={folder / 'cache'}",
-        f"--trt-repro={folder / 'repro'}",
         f"--trt-fault=pytest_trt.emulator.faults:{entry.name}",
     ]
     if not set(precisions) <= set(DEFAULT):

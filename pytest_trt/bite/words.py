@@ -10,6 +10,7 @@ from pytest_trt.bite.intervals import Share
 from pytest_trt.bite.records import SuiteRow
 from pytest_trt.bite.score import PairScore
 from pytest_trt.bite.thresholds import MUTANTS
+from pytest_trt.emulator.faults.registry import FAULTS
 
 WIDTH = 100
 _SHOWN = 3  # configurations named for each survivor
@@ -163,6 +164,8 @@ def _by_mutant(rows: Sequence[SuiteRow]) -> list[str]:
     shown = []
     for name in MUTANTS:
         members = found.get(name, [])
+        if not members and len(rows) < len(FAULTS):
+            continue  # only some faults were asked for
         caught = [row for row in members if row.outcome == "caught"]
         checks = dict.fromkeys(check for row in caught for check in row.checks)
         names = ", ".join(row.name for row in members)
