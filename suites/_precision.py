@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.cases.limits import BUILDS, expected_outcome
 from pytest_trt.errors import UnsupportedError
@@ -21,7 +21,9 @@ REFUSED = "builds"
 BATCH = 2
 
 
-def _model(nodes: list, shape: tuple[int, ...], weights: dict[str, tuple[int, ...]]) -> ModelProto:
+def _model(
+    nodes: list[NodeProto], shape: tuple[int, ...], weights: dict[str, tuple[int, ...]], out: tuple[int, ...]
+) -> ModelProto:
     rng = np.random.default_rng(0)
     tensors = [
         numpy_helper.from_array(rng.standard_normal(sizes).astype(np.float32), name)
@@ -31,7 +33,7 @@ def _model(nodes: list, shape: tuple[int, ...], weights: dict[str, tuple[int, ..
         nodes,
         "proven",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, (BATCH, *shape))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (BATCH, *out))],
         tensors,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
@@ -55,9 +57,9 @@ def networks() -> dict[str, ModelProto]:
     ]
     square = (16, 16, 3, 3)
     return {
-        "conv": _model(conv, (16, 8, 8), {"w": square, "b": (16,)}),
-        "gemm": _model(gemm, (32,), {"w": (32, 16), "b": (16,)}),
-        "block": _model(block, (16, 8, 8), {"w0": square, "w1": square, "w2": square, "w3": (16, 8)}),
+        "conv": _model(conv, (16, 8, 8), {"w": square, "b": (16,)}, (16, 8, 8)),
+        "gemm": _model(gemm, (32,), {"w": (32, 16), "b": (16,)}, (16,)),
+        "block": _model(block, (16, 8, 8), {"w0": square, "w1": square, "w2": square, "w3": (16, 8)}, (8,)),
     }
 
 
