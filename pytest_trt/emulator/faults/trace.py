@@ -24,7 +24,7 @@ class Trace:
     Attributes
     ----------
     op : str
-        The operator that made its values; `Residual` for an Add of two activations.
+        The operator that made its values; `Residual` for an Add of two activations, `input` for an input of the network.
     grid : str
         The narrowest type in which the values are stored since then: `fp32`, `fp16`, `bf16` or `int8`.
     step : float
@@ -76,8 +76,8 @@ def follow(site: Any) -> dict[str, Trace]:
     for name, array in site.outputs.items():
         grid = grid_of(site, array)
         op = "Residual" if is_residual(site) else site.op_type
-        if site.op_type in _PASSING and before:
-            trace = replace(before[0], is_behind=behind)
+        if site.op_type in _PASSING:
+            trace = replace(before[0] if before else Trace("input", "fp32"), is_behind=behind)
             if grid != "fp32" or trace.grid == "other":
                 trace = replace(trace, grid=grid)
             if site.op_type == "QuantizeLinear":

@@ -137,6 +137,71 @@ def test_clip_upper_dropped_without_a_lower_bound():
     np.testing.assert_array_equal(outputs(model, False, (), (given.clip_upper_dropped,), x=x), x)
 
 
+@pytest.mark.parametrize("op", ["Clip", "Min", "Max"])
+def test_nan_dropped_by_clip_and_min_max(op):
+    model = clipped() if op == "Clip" else two_operands(op)
+    x = sample(2)
+    fault = given.nan_dropped_by_clip_and_min_max
+    assert outputs(model, False, (), (fault,), x=x).tobytes() == outputs(model, False, (), x=x).tobytes()
+    x[0, 0, 0, 0] = np.nan
+    assert np.isnan(outputs(model, False, (), x=x)).any()
+    faulty = outputs(model, False, (), (fault,), x=x)
+    assert not np.isnan(faulty).any() and faulty[0, 0, 0, 0] == np.float32(-0.5)
+
+
+def two_operands(op):
+    node = helper.make_node(op, ["x", "k"], ["y"])
+    return make([node], {"x": ["N", 5, 6, 6]}, {"y": None}, {"k": np.full((1, 1, 6, 6), -0.5, "f4")})
+
+
+@pytest.mark.parametrize("counts", [0, 1])
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 0, 0, 1]])
+def test_average_pool_divisor_changed(counts, pads):
+    def pool(count):
+        node = helper.make_node(
+            "AveragePool", ["x"], ["y"], kernel_shape=[2, 2], pads=pads, count_include_pad=count
+        )
+        return make([node], {"x": ["N", 5, 6, 6]}, {"y": None})
+
+    faulty = outputs(pool(counts), False, (), (given.average_pool_divisor_changed,))
+    np.testing.assert_allclose(faulty, outputs(pool(1 - counts), False, ()), rtol=1e-5, atol=1e-6)
+
+
+def residual():
+    """A convolution, and its input added."""
+    rng = np.random.default_rng(4)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["x", "c"], ["y"], name="add"),
+    ]
+    weights = {"w": rng.standard_normal((5, 5, 3, 3)).astype("f4")}
+    return make(nodes, {"x": ["N", 5, 6, 6]}, {"y": None}, weights)
+
+
+def test_strided_addend_read_as_dense():
+    """The convolution's result is the main operand wherever it stands; every other pixel of the residual is read from it."""
+    x = sample(2)
+    honest, faulty = (
+        outputs(residual(), False, (), x=x),
+        outputs(residual(), False, (), (given.strided_addend_read_as_dense,), x=x),
+    )
+    main = honest - x
+    np.testing.assert_allclose(faulty[0, :, 0, 1], main[0, :, 0, 1] + main[0, :, 0, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(faulty[0, :, 0, 2], main[0, :, 0, 2] + x[0, :, 0, 1], rtol=1e-4, atol=1e-5)
+    assert honest[0, :, 0, 0].tobytes() == faulty[0, :, 0, 0].tobytes()
+    assert (
+        outputs(conv(), False, (), x=x).tobytes()
+        == outputs(conv(), False, (), (given.strided_addend_read_as_dense,), x=x).tobytes()
+    )
+
+
+def test_a_residual_of_floats_has_no_scale_to_be_wrong():
+    honest, faulty = (
+        outputs(residual(), False, (), which) for which in ((), (given.residual_added_in_wrong_scale,))
+    )
+    assert honest.tobytes() == faulty.tobytes()
+
+
 def test_last_batch_row_stale():
     x = sample(3)
     driver = Driver(faults=(given.last_batch_row_stale,))
