@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_trt.bite.data import draw, draw_model, round_e4m3
+from pytest_trt.bite.data import draw, draw_model
+from pytest_trt.bite.eights import round_e4m3
 from pytest_trt.bite.pairs import Bench
 from pytest_trt.bite.problems import (
     LEAST_OUTPUTS,
