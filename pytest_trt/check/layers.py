@@ -223,10 +223,12 @@ class _Layer:
                 # What an honest builder needs is told, and not the width of an algorithm that few use.
                 last = entry if last is None or rung in LIKELY_RUNGS else last
                 continue
-            likely = self._likely(got, rung) if statistics and rung in LIKELY_RUNGS else None
-            if likely is None:
+            if not statistics or rung not in LIKELY_RUNGS:
                 # An algorithm that this layer cannot use does not clear it of a doubt.
                 return entry if doubt is None or not _is_same(doubt.limits, limits) else doubt
+            likely = self._likely(got, rung)
+            if likely is None:
+                return entry
             doubt = doubt or JudgedLayer(self.name, self.title, SUSPICIOUS, rung, likely, limits)
         return doubt or last
 

@@ -94,6 +94,8 @@ class _Walk:
         self.graph = graph
         self.contract = contract
         self.rung = replace(contract.rung(rung), fused=contract.fused, integer=contract.integer)
+        # Where only the exact value is asked for.
+        self.plain = replace(contract, statistics=False, likely=False)
         self.rng = np.random.default_rng(0)
         self.memo: Memo = {}
 
@@ -157,7 +159,8 @@ class _Walk:
         fresh: bool = False,
     ) -> list[Bound]:
         memo: Memo = {} if fresh else self.memo
-        step = Step(node, tuple(args), contract or self.contract, kind, self.graph.opset, memo)
+        contract = contract or (self.plain if fresh else self.contract)
+        step = Step(node, tuple(args), contract, kind, self.graph.opset, memo)
         return HANDLERS[node.op](step)
 
     def _local(self, node: Node, exact: list[Bound | None], kind: str, made: Bound) -> Float64 | None:
