@@ -53,6 +53,25 @@ CORNERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "batch_norm-n2-c8x3x3-f0-q1x2x4-w_real-s2",
             "concat-n2-c9x4-f7-w_int-s0",
             "softmax-n3-c17x2-f1-w_int-s0",
+            "log_softmax-n2-c5x17-f2-w_int-s0",
+            # The forms in which trained networks are exported: GELU below operator set 20, SiLU, Mish.
+            "gelu-n2-c9x5-f0-w_int-s0",
+            "silu-n2-c9x5-f0-w_int-s0",
+            "mish-n2-c9x5-f0-w_int-s0",
+            "prelu-n2-c8x3x3-f0-w_real-s1",
+            "where-n2-c7x5-f0-w_real-s2",
+            "pow-n2-c7x5-f0-w_int-s0",
+            "div-n2-c7x5-f0-w_int-s0",
+            # Issues 1954 and 4493: reductions and normalisations in FP16. Axes 1 and 2, kept; the last one, dropped.
+            "reduce_mean-n2-c9x7x5-f7-q1x2x4-w_int-s0",
+            "reduce_l2-n2-c3x33-f4-w_int-s0",
+            "layer_norm-n3-c7x33-f2-q1x3x4-w_real-s3",
+            "instance_norm-n2-c9x5x7-f0-w_real-s4",
+            # Issues 974 and 1194: which pixel, which weights.
+            "resize-n1-c3x5x4-f1-w_int-s0",
+            "resize-n2-c3x5x4-f3-q1x2x4-w_int-s0",
+            "resize-n1-c3x5x4-f4-w_int-s0",
+            "space_to_depth-n2-c3x5x4-f1-w_int-s0",
         ),
         "motif": (
             "conv_bn_relu-n2-c8-o17-i5x4-k3-lo0-hi1-w_real-s1",
