@@ -13,11 +13,13 @@ from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.precision.proof import Proof, prove
 from pytest_trt.runtime.build import BuildRequest, build_plan
 from pytest_trt.runtime.load import Runtime
+from pytest_trt.runtime.plan import Plan
 
 from ._named import Checked
 
 PRECISION = "precision"
 REFUSED = "builds"
+TF32_FLAG = "tf32-flag"
 BATCH = 2
 
 
@@ -63,8 +65,8 @@ def networks() -> dict[str, ModelProto]:
     }
 
 
-def prove_network(rt: Runtime, model: ModelProto, precision: str, strong: bool) -> Proof | None:
-    """Return which types the working layers ran in, None where the types are TensorRT's own choice (weak typing)."""
+def build_network(rt: Runtime, model: ModelProto, precision: str, strong: bool) -> Plan:
+    """Return the plan of a network at a precision, INT8 scales from drawn data."""
     sizes = tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)
     feed = {"x": np.random.default_rng(1).standard_normal(sizes).astype(np.float32)}
     ranges = measure_ranges(model, [feed]) if precision == "int8" else None
@@ -75,14 +77,15 @@ def prove_network(rt: Runtime, model: ModelProto, precision: str, strong: bool) 
         flags=ready.flags,
         clear=ready.clear,
     )
-    plan = build_plan(rt, request)
-    if not ready.strong and precision in ("fp16", "bf16"):
-        return None
-    return prove(plan.layers, precision)
+    return build_plan(rt, request)
 
 
 def check_precision(rt: Runtime, precision: str, strong: bool) -> Iterator[Checked]:
-    """Yield for each network whether every convolution and matrix product is in the precision asked for."""
+    """Yield for each network whether every convolution and matrix product is in the precision asked for.
+
+    Under weak typing a 16-bit type is a permission: which layers use it is TensorRT's choice. TF32 shows in no layer list; that
+    it is on or off is read back from the configuration.
+    """
     for name, model in networks().items():
         if not rt.emulated:
             known = expected_outcome(model, precision, sm=rt.gpu.sm, product=rt.product, version=rt.version)
@@ -90,15 +93,23 @@ def check_precision(rt: Runtime, precision: str, strong: bool) -> Iterator[Check
                 yield PRECISION, None  # held against the table of known limits by the other suites
                 continue
         try:
-            proof = prove_network(rt, model, precision, strong)
+            plan = build_network(rt, model, precision, strong)
         except UnsupportedError as error:
             yield REFUSED, f"{name} at {precision}: {error.what}"
             continue
-        if proof is None or proof.holds:
-            yield PRECISION, None
-        elif not proof.ran:
-            yield PRECISION, f"{name}: no layer that multiplies is told, so nothing proves {precision}"
-        else:
-            share = f"{sum(proof.ran.values()) - len(proof.fallback)} of {sum(proof.ran.values())}"
-            wrong = ", ".join(proof.fallback)
-            yield PRECISION, f"{name}: {share} working layers are in {precision}; in another type: {wrong}"
+        allowed = not strong and precision in ("fp16", "bf16")
+        yield PRECISION, None if allowed else _unproven(name, prove(plan.layers, precision))
+        if "TF32" in rt.features.builder_flags:
+            on = "TF32" in plan.flags
+            wrong = f"{name}: the builder flag TF32 reads back {'on' if on else 'off'} at {precision}"
+            yield TF32_FLAG, None if on == (precision == "tf32") else wrong
+
+
+def _unproven(name: str, proof: Proof) -> str | None:
+    if proof.holds:
+        return None
+    if not proof.ran:
+        return f"{name}: no layer that multiplies is told, so nothing proves {proof.asked}"
+    worked = sum(proof.ran.values())
+    share = f"{worked - len(proof.fallback)} of {worked} working layers are in {proof.asked}"
+    return f"{name}: {share}; in another type: {', '.join(proof.fallback)}"

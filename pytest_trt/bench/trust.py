@@ -1,7 +1,8 @@
 """Whether a clock can be trusted: what holds of the times of any runtime, without a baseline.
 
-Factors are wide, so that a busy machine breaks none of them: they are there for clocks that are wrong by a factor, that stand
-still or that count what never ran. Each function returns what is wrong in one line, or None.
+They are there for clocks that are wrong by a factor, that stand still or that count what never ran, and a busy machine breaks
+none of them: factors are wide, and a clock is wrong only if it is so in every run. What disturbs a run makes it longer, never
+shorter. Each function returns what is wrong in one line, or None.
 """
 
 from __future__ import annotations
@@ -51,10 +52,10 @@ def find_bad_layers(runs: Sequence[Run], layers: int) -> str | None:
 
 
 def find_excess(runs: Sequence[Run]) -> str | None:
-    """Return how the device claims more time than the host waited, by the median of the runs."""
-    ratio = median(run.device_seconds / run.host_seconds for run in runs)
+    """Return how the device claims more time than the host waited, in each of the runs."""
+    ratio = min(run.device_seconds / run.host_seconds for run in runs)
     if ratio > MOST_OF_HOST:
-        return f"the layers took {ratio:.3g} times as long as the host waited for them"
+        return f"the layers took {ratio:.3g} times as long as the host waited for them, or longer"
     return None
 
 
@@ -64,11 +65,11 @@ def is_long_enough(runs: Sequence[Run]) -> bool:
 
 
 def find_shortage(runs: Sequence[Run]) -> str | None:
-    """Return how little of the host's wait the device accounts for, by the median of the runs."""
-    ratio = median(run.device_seconds / run.host_seconds for run in runs)
+    """Return how little of the host's wait the device accounts for, in each of the runs."""
+    ratio = max(run.device_seconds / run.host_seconds for run in runs)
     if ratio < LEAST_OF_HOST:
         wait = median(run.host_seconds for run in runs)
-        return f"the layers account for {100 * ratio:.1f} % of the {1e3 * wait:.3g} ms that the host waited"
+        return f"the layers account for {100 * ratio:.1f} % or less of the {1e3 * wait:.3g} ms that the host waited"
     return None
 
 
@@ -99,11 +100,12 @@ def find_idle_stream(rounds: Sequence[Sequence[Run]]) -> str | None:
         One entry a round, in it one run a stream; ten streams at most.
     """
     streams = len(rounds[0])
-    times = [median(runs[index].device_seconds for runs in rounds) for index in range(streams)]
-    least = min(range(streams), key=times.__getitem__)
-    if times[least] <= LEAST_OF_STREAMS * max(times):
+    longest = [max(runs[index].device_seconds for runs in rounds) for index in range(streams)]
+    shortest = max(min(runs[index].device_seconds for runs in rounds) for index in range(streams))
+    idle = min(range(streams), key=longest.__getitem__)
+    if longest[idle] <= LEAST_OF_STREAMS * shortest:
         return (
-            f"stream {least + 1} of {streams} took {1e6 * times[least]:.3g} microseconds, another one"
-            f" {1e6 * max(times):.3g}, for the same work"
+            f"stream {idle + 1} of {streams} took {1e6 * longest[idle]:.3g} microseconds at most, another one"
+            f" {1e6 * shortest:.3g} at least, for the same work"
         )
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from types import SimpleNamespace
 
@@ -106,7 +107,7 @@ def test_a_precision_that_was_ignored_is_caught(name, precision):
         assert broken(rows) == set()
         return
     assert broken(rows) == {_precision.PRECISION}
-    block = next(note for _, note in rows if note.startswith("block"))
+    block = next(note for _, note in rows if note and note.startswith("block"))
     if name == "one_layer_stays_fp32":
         assert block == f"block: 3 of 4 working layers are in {precision}; in another type: matmul"
     else:
@@ -133,6 +134,20 @@ def test_a_layer_list_without_a_working_layer_proves_nothing(monkeypatch):
     rows = list(_precision.check_precision(runtime(), "fp16", True))
     assert broken(rows) == {_precision.PRECISION}
     assert rows[0][1] == "conv: no layer that multiplies is told, so nothing proves fp16"
+
+
+@pytest.mark.parametrize(("precision", "state"), [("fp32", "on"), ("fp16", "on"), ("tf32", "off")])
+def test_a_tf32_flag_that_was_not_taken_is_caught_by_its_own_check_alone(precision, state, monkeypatch):
+    real, none = _precision.build_plan, frozenset()
+
+    def stuck(rt, request):
+        clear = frozenset({"TF32"}) if precision == "tf32" else none
+        return real(rt, dataclasses.replace(request, clear=clear, flags=request.flags - {"TF32"}))
+
+    monkeypatch.setattr(_precision, "build_plan", stuck)
+    rows = list(_precision.check_precision(runtime(gpu="a100"), precision, True))
+    assert broken(rows) == {_precision.TF32_FLAG}
+    assert rows[1][1] == f"conv: the builder flag TF32 reads back {state} at {precision}"
 
 
 def test_a_build_that_fails_is_caught_by_its_own_check_alone():

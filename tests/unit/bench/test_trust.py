@@ -48,9 +48,9 @@ def test_nothing_timed_is_no_success():
 
 
 def test_times_of_the_wrong_size_are_told():
-    assert trust.find_excess(runs(9.3, 9.5, 9.4)).startswith("the layers took 9.4 times as long")
+    assert trust.find_excess(runs(9.3, 9.5, 9.4)).startswith("the layers took 9.3 times as long")
     assert trust.find_shortage(runs(0.093, 0.1, 0.09)) == (
-        "the layers account for 9.3 % of the 2 ms that the host waited"
+        "the layers account for 10.0 % or less of the 2 ms that the host waited"
     )
 
 
@@ -70,5 +70,6 @@ def test_times_of_a_run_that_never_was_are_told():
 
 def test_a_stream_without_times_is_told():
     words = trust.find_idle_stream([runs(0.3, 0.0, 0.3)] * 3)
-    assert words.startswith("stream 2 of 3 took 0 microseconds, another one 600")
+    assert words.startswith("stream 2 of 3 took 0 microseconds at most, another one 600")
     assert trust.find_idle_stream([runs(0.9, 0.3, 0.3)] * 3) is None
+    assert trust.find_idle_stream([runs(0.9, 0.01), runs(0.9, 0.1)]) is None
