@@ -20,6 +20,9 @@ from pytest_trt.emulator.faults.registry import honest
 _ANY = "fp32 tf32 fp16 fp16acc bf16 fp8"
 _BLOCK = 32
 _LANES = 4
+# Bits of a float64 that float32 has not, and their value halfway between two float32.
+_TAIL = np.int64(0x1FFFFFFF)
+_HALFWAY = np.int64(0x10000000)
 
 
 def chain(terms: Terms, order: Iterable[int], start: Float32 | None = None) -> Float32:
@@ -60,14 +63,18 @@ def fused_multiply_add(a: Float64, b: Float64, c: Float64) -> Float32:
     """Return `a * b + c` rounded once to float32, for operands with float32 values."""
     product = a * b  # exact: 24 + 24 bits
     total = np.asarray(product + c)
-    doubtful = ((total.view(np.int64) & 0x1FFFFFFF) == 0x10000000) | (
-        (np.abs(total) < 2.0**-126) & (total != 0)
-    )
+    doubtful = (total.view(np.int64) & _TAIL) == _HALFWAY
+    doubtful |= (np.abs(total) < 2.0**-126) & (total != 0)
     if not doubtful.any():
         return total.astype(np.float32)
-    part = total - product
-    error = (product - (total - part)) + (c - part)
-    return tie_safe(total, np.where(np.isfinite(error), error, 0.0))
+    return tie_safe(total, lost(total, product, c))
+
+
+def lost(total: Float64, a: Float64, b: Float64) -> Float64:
+    """Return what the float64 sum `total` of a and b has lost, 0 where it is infinite (Knuth's TwoSum)."""
+    part = total - a
+    error = (a - (total - part)) + (b - part)
+    return np.where(np.isfinite(error), error, 0.0)
 
 
 @honest(_ANY)
@@ -141,13 +148,16 @@ def split_k_summation(site: Any) -> None:
 
 @honest("fp16 bf16", rung="splitk")
 def split_k_in_16_bits(site: Any) -> None:
-    """Add the products in two parts, each stored in 16 bits before they are added. Honest under split-K."""
-    recompute(site, lambda terms: _split_stored(terms, site.precision), ("fp16", "bf16"))
-
-
-def _split_stored(terms: Terms, kind: str) -> Float32:
-    halves = np.array_split(np.arange(terms.count), min(2, terms.count))
-    return added(stored(chain(terms, part), kind) for part in halves)
+    """Add the products in two parts, each stored in 16 bits, where none overflows there. Honest under split-K."""
+    terms = terms_of(site, ("fp16", "bf16"))
+    if terms is None:
+        return
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        halves = np.array_split(np.arange(terms.count), min(2, terms.count))
+        parts = [chain(terms, part) for part in halves]
+        kept = [stored(part, site.precision) for part in parts]
+        if all(np.array_equal(np.isinf(a), np.isinf(b)) for a, b in zip(parts, kept, strict=True)):
+            finish(site, terms, added(kept))
 
 
 def stored(values: Float32, kind: str) -> Float32:
@@ -163,10 +173,31 @@ def fused_multiply_add_chain(site: Any) -> None:
 
 def _fma_chain(terms: Terms) -> Float32:
     x, w = terms.wide()
-    total = np.zeros(terms.shape)
+    if _meets_subnormals(x, w):
+        total = np.zeros(terms.shape)
+        for k in range(terms.count):
+            total = fused_multiply_add(x[k], w[k], total).astype(np.float64)
+        return total.astype(np.float32)
+    rounded = np.zeros(terms.shape, np.float32)
+    product, total = np.empty(terms.shape), np.empty(terms.shape)
+    bits, tail = total.view(np.int64), np.empty(terms.shape, np.int64)
     for k in range(terms.count):
-        total = fused_multiply_add(x[k], w[k], total).astype(np.float64)
-    return total.astype(np.float32)
+        np.multiply(x[k], w[k], out=product)
+        np.add(product, rounded, out=total)
+        np.bitwise_and(bits, _TAIL, out=tail)
+        doubtful = np.flatnonzero(tail == _HALFWAY)
+        before = rounded.reshape(-1)[doubtful].astype(np.float64)
+        np.copyto(rounded, total, casting="same_kind")
+        if doubtful.size:
+            part, left = total.reshape(-1)[doubtful], product.reshape(-1)[doubtful]
+            rounded.reshape(-1)[doubtful] = tie_safe(part, lost(part, left, before))
+    return rounded
+
+
+def _meets_subnormals(x: Float64, w: Float64) -> bool:
+    """Tell whether a product may have bits below those of the smallest float32."""
+    sizes = [np.abs(values[values != 0]) for values in (x, w)]
+    return all(size.size for size in sizes) and float(sizes[0].min() * sizes[1].min()) < 2.0 ** (-149 + 46)
 
 
 @honest(_ANY)
