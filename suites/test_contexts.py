@@ -35,7 +35,7 @@ def test_contexts_of_one_engine(relate):
 
 
 def test_contexts_with_profiles_of_their_own(relate):
-    """The same with dynamic shapes, each context on an optimization profile of its own, as TensorRT 8.6 asks for."""
+    """The same with dynamic shapes, each context on an optimization profile of its own (issue 2648)."""
     case = strategies.Case.parse(DYNAMIC)
     relate(case, check_contexts, DATA, more_profiles=(case.profile,) * len(DATA))
 

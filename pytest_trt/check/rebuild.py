@@ -48,11 +48,15 @@ def check_rebuild(
         with _again(subject) as other:
             broken = broken or _answers(REBUILT, other, bases)
     yield REBUILT, broken
-    memory = subject.engine.serialize()
-    if memory is None:
-        raise ExecutionError("the engine did not serialise", mend="see TensorRT's log: --trt-log=VERBOSE")
-    data = bytes(memory)
-    del memory
+    with subject.rt.logger.collect() as lines, subject.rt.active():
+        memory = subject.engine.serialize()
+        data = None if memory is None else bytes(memory)
+        del memory
+    if data is None:
+        raise ExecutionError(
+            "the engine did not serialise",
+            why=errors_in(lines) or (f"{subject.rt.title} logged no error",),
+        )
     with Session(subject.rt, load_engine(subject.rt, data)) as session:
         found = (compare_bits(RELOADED, session.run(base.feeds), base.got) for base in bases)
         yield RELOADED, next((each for each in found if each is not None), None)
@@ -104,7 +108,8 @@ def check_refit(subject: Subject, bases: Sequence[Base]) -> Iterator[tuple[str, 
         with _again(subject, model) as built:
             wanted = []
             for base in bases:
-                admissible = Admissible(graph, base.feeds, subject.contract, RUNGS)
+                rungs = RUNGS if base.admissible is None else base.admissible.rungs
+                admissible = Admissible(graph, base.feeds, subject.contract, rungs)
                 got = built.run(base.feeds)
                 limits = {name: b for name, b in admissible.on("direct").tensors.items() if name in got}
                 wanted.append(Base(base.feeds, got, limits, admissible))
@@ -156,8 +161,10 @@ def _weights(model: ModelProto) -> dict[str, Array]:
 
 
 def _turned(values: Array) -> Array:
-    """Return other weights of the same size: the same numbers, the other way round and with the other sign."""
-    turned: Array = np.ascontiguousarray(-values.reshape(-1)[::-1].reshape(values.shape))
+    """Return other weights of the same size: half of each, the other way round; signs stay, for a variance has one."""
+    turned: Array = np.ascontiguousarray(
+        values.reshape(-1)[::-1].reshape(values.shape) * values.dtype.type(0.5)
+    )
     return turned
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.emulator.faults.registry import fault
 
@@ -203,8 +203,14 @@ def _change_a_weight(model: onnx.ModelProto) -> None:
             tensor = tensors[name]
             values = np.array(numpy_helper.to_array(tensor))
             flat = values.reshape(-1)
-            flat[0] = -flat[0] - 1 if values.dtype.kind in "iu" else flat[0] * 1.25 + 0.125
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+            if tensor.data_type == TensorProto.BFLOAT16:  # numpy has no such type
+                floats = values.astype(np.float32).reshape(-1)
+                floats[0] = floats[0] * 1.25 + 0.125
+                made = helper.make_tensor(tensor.name, tensor.data_type, values.shape, floats.tolist())
+            else:
+                flat[0] = -flat[0] - 1 if values.dtype.kind in "iu" else flat[0] * 1.25 + 0.125
+                made = numpy_helper.from_array(values, tensor.name)
+            tensor.CopyFrom(made)
             return
 
 
