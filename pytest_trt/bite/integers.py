@@ -55,11 +55,9 @@ class Integers(Floats):
         return round_to(battery.draw(self.kind, shape, "int8", scale, rng), "fp32")
 
     def _bias_for(self, reach: float) -> Float64:
-        """Return a bias of the size of the sums; with dyadic scales a whole number of their quanta."""
-        values = self.rng.uniform(-0.5, 0.5, self.problem.w[0]) * reach
-        if self.problem.dyadic:
-            step = self.x_scale * self.w_scales
-            values = np.rint(values / step) * step
+        """Return a bias of the size of the sums, on the grid of an INT32 bias: kernels that take no other agree."""
+        step = self.x_scale * self.w_scales
+        values = np.rint(self.rng.uniform(-0.5, 0.5, self.problem.w[0]) * reach / step) * step
         return round_to(values, "fp32")
 
     def _grid(self, reach: float) -> float:
