@@ -173,6 +173,10 @@ def _away(values: Float64) -> Float64:
     return np.copysign(np.floor(np.abs(values) + 0.5), values)
 
 
+def _is_dyadic(scale: NDArray[Any]) -> bool:
+    return bool(np.all(np.frexp(scale)[0] == 0.5))
+
+
 def _wrap(levels: Float64, low: int, high: int) -> Float64:
     return np.mod(levels - low, high - low + 1.0) + low
 
@@ -203,8 +207,20 @@ def requant_truncates(site: Any) -> None:
 
 @fault("quant", "int8", "M18")
 def requant_ties_away(site: Any) -> None:
-    """Round exact halves away from zero, where TensorRT promises even."""
-    requantise(site, _away)
+    """Round exact halves away from zero, where TensorRT promises even; only where all scales are powers of two.
+
+    Elsewhere a quotient that comes out as a half is not one: rounding it either way is right.
+    """
+    if site.kind != "node":
+        return
+    linear = _product(site)
+    if linear is not None:
+        site.memory["dyadic", site.context_id] = _is_dyadic(linear.scale)
+    scale = next(iter(site.scales.values()), np.zeros(()))
+    if _is_dyadic(scale) and site.memory.get(("dyadic", site.context_id)):
+        requantise(site, _away)
+    else:
+        follow(site)
 
 
 @fault("quant", "int8", "M18")

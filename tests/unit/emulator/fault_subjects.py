@@ -32,6 +32,7 @@ class Net:
     data: str = "normal"
     per_channel: bool = True
     step: float = 0.3  # of the output, INT8
+    dyadic: bool = False  # the operands' scales are powers of two, INT8
     opt: int = 1
 
     def but(self, **changes: Any) -> Net:
@@ -116,6 +117,8 @@ class Run:
         if is_int8:
             own = weights.uniform(0.001, 0.02, net.outputs) if net.per_channel else 0.0125
             scales = {"x": np.float32(0.03), "w": np.asarray(own, np.float32)}
+            if net.dyadic:
+                scales = {"x": np.float32(2**-5), "w": np.float32(2**-6)}
         if net.bias:
             bias = weights.standard_normal(net.outputs).astype(np.float32)
             inputs["b"] = bias if is_int8 else _round(_draw(net, net.outputs, weights), net.precision)

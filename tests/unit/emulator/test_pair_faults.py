@@ -120,7 +120,7 @@ SUBJECTS = {
     "input_zero_point_off_by_one": (INT8, CONV),
     "saturation_wraps": (INT8, INT8.but(step=2.0)),
     "requant_truncates": (INT8, CONV),
-    "requant_ties_away": (INT8.but(per_channel=False, bias=False, step=0.003 * 2), INT8.but(step=0.3)),
+    "requant_ties_away": (INT8.but(dyadic=True, bias=False, step=0.25), INT8.but(step=0.25)),
     "clip_minus127": (INT8.but(step=0.1), INT8.but(step=2.0)),
     "scale_in_fp16": (INT8.but(step=2.0, batch=16), CONV),
     "fixed_point_multiplier_8bit": (INT8, CONV),
