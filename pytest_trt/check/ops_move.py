@@ -111,7 +111,9 @@ def _gather_elements(step: Step) -> list[Bound]:
     axis = int(step.node.attributes.get("axis", 0))
     indices = step.arg(1).mid.astype(np.int64)
     indices = np.where(indices < 0, indices + raw.mid.shape[axis], indices)
-    return _moved(step, lambda v: np.take_along_axis(v, indices, axis=axis))
+    # The other axes may be longer than those of the indices.
+    place = tuple(slice(None) if a == axis % indices.ndim else slice(d) for a, d in enumerate(indices.shape))
+    return _moved(step, lambda v: np.take_along_axis(v[place], indices, axis=axis))
 
 
 @handles("DepthToSpace")
