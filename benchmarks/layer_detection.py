@@ -6,7 +6,8 @@ Each network has `--depth` convolutions with ReLUs, every second with a residual
 accumulation, on the emulator. In each network every fault of the table is planted in turn, in the same one random layer. `per
 layer` judges each layer on the engine's own inputs of that layer (marked outputs). `12 sigma` judges the logits by the
 variance model. The others compare the logits with ONNX Runtime's on the typed graph: `np.allclose` with 1e-3 and with 1e-2 as
-both tolerances, cosine 0.999, the same top-1 for every item. A fault that changes no bit of any layer (a dead channel dropped) does not count.
+both tolerances, cosine 0.999, the same top-1 for every item. A fault that changes no bit of any layer (a dead channel dropped)
+does not count.
 
 Exit status 1: a fault is seen per layer in fewer networks than `--limit`, or an honest network is refused per layer or end to
 end.

@@ -61,6 +61,19 @@ def last_products(graph: Graph, name: str, known: Mapping[str, Bound]) -> Node |
     return None
 
 
+def count_terms(graph: Graph, node: Node) -> int | None:
+    """Return how many products each output of a node sums; None where it sums none, or the shapes are not known."""
+    shape = graph.values.get(node.inputs[1], ("", ()))[1] if node.op in HEAVY else ()
+    if len(shape) < 2 or not all(isinstance(length, int) for length in shape):
+        return None
+    lengths = [int(length or 0) for length in shape]
+    if node.op == "Conv":
+        return int(np.prod(lengths[1:]))
+    if node.op == "ConvTranspose":
+        return lengths[0] // int(node.attributes.get("group", 1)) * int(np.prod(lengths[2:]))
+    return lengths[-1] if node.attributes.get("transB", 0) else lengths[-2]
+
+
 def list_sources(
     graph: Graph,
     known: Mapping[str, Bound],
@@ -84,6 +97,8 @@ def list_sources(
     The tensor is bounded again before it is stored, with one part switched off after the other; what each switch takes away is
     its share.
     """
+    if name in known:
+        return ()
     raw = _unstored(graph, name)
 
     def bounds(contract: Contract, cut: Mapping[str, Bound]) -> Mapping[str, Bound]:
@@ -126,6 +141,8 @@ def list_sources(
     if kind in FORMATS:
         step = float(spacing(np.asarray(whole[name].mid[index]), kind))
         parts.append((f"rounding to {kind}", step / 2))
+    elif kind in ("int8", "uint8"):
+        parts.append((f"rounding to {kind}", 0.5))
     return tuple(sorted(parts, key=lambda part: -part[1]))
 
 
