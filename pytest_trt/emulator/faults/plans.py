@@ -98,7 +98,7 @@ def plan_of_other_engine_loaded(site: Any) -> None:
 
 
 def _table(site: Any, stage: str) -> bool:
-    return site.kind == "calibrate" and site.stage == stage
+    return bool(site.kind == "calibrate" and site.stage == stage)
 
 
 @fault("calibration", "int8")
