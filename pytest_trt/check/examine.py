@@ -8,20 +8,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pytest_trt.check.admissible import Admissible
+from pytest_trt.check.admissible import Admissible, Widest
 from pytest_trt.check.diagnose import explain
 from pytest_trt.check.graph import FLOAT_KINDS, Graph
 from pytest_trt.check.layers import breaks_fusion, choose_marks, is_deep, judge_layers
 from pytest_trt.check.operators import with_limit
 from pytest_trt.check.reference import OnnxRuntime
 from pytest_trt.check.relations import Base, Broken, check_relations, works_row_by_row
+from pytest_trt.check.sources import count_terms
 from pytest_trt.check.subject import Subject
 from pytest_trt.check.variance import end_to_end
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.battery import STRUCTURED
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
-from pytest_trt.numerics.judge import Measure, measure
+from pytest_trt.numerics.judge import SIGMAS, Measure, measure
 from pytest_trt.records import CONFORMS, MISTRUSTED, SUSPICIOUS, VIOLATES, Finding, Tolerance
 
 # A reference on which fewer elements than this were compared says nothing about being constant.
@@ -84,9 +85,8 @@ class Examiner:
         if not got:
             self._fail("compared", "", data, note="the engine has no outputs: nothing was compared")
             return
-        limits = (
-            self._judge_deep(feeds, got, want, data) if self.deep else self._judge(feeds, got, want, data)
-        )
+        judge = self._judge_deep if self.deep else self._judge
+        limits: Mapping[str, Bound] = judge(feeds, got, want, data)
         for name, values in want.items():
             if values.dtype.kind == "f":
                 self.result.spread[name] = self.result.spread.get(name, False) or _says_something(values)
@@ -107,15 +107,17 @@ class Examiner:
 
     def _judge(
         self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array], data: str
-    ) -> dict[str, Bound]:
+    ) -> Mapping[str, Bound]:
         admissible = Admissible(self.graph, feeds, self.subject.contract, self.rungs)
-        direct = admissible.on("direct")
+        drawn = data not in STRUCTURED
+        direct = admissible.on("direct", likely=drawn)
         guards = {name: _held(values, direct.tensors.get(name)) for name, values in want.items()}
-        if any(guard is not None and guard.bad for guard in guards.values()):
+        for rung in ("direct", "unfused"):
             # The reference stores inner tensors, and computes Q/DQ in float.
-            loose = admissible.on("unfused").tensors
-            guards = {name: _held(values, loose.get(name)) for name, values in want.items()}
-        limits: dict[str, Bound] = {}
+            if any(guard is not None and guard.bad for guard in guards.values()):
+                loose = admissible.on(rung).tensors
+                guards = {name: _held(values, loose.get(name)) for name, values in want.items()}
+        judged: list[str] = []
         for name, values in want.items():
             guard = guards[name]
             if name not in got:
@@ -131,20 +133,20 @@ class Examiner:
             elif guard.bad:
                 self._finding("reference", name, data, guard, MISTRUSTED, "ONNX Runtime and float64 disagree")
             else:
-                limits[name] = self._climb(name, got[name], admissible, data)
-        return limits
+                judged.append(name)
+                self._climb(name, got[name], admissible, data)
+        return Widest(admissible, judged)
 
-    def _climb(self, name: str, got: Array, admissible: Admissible, data: str) -> Bound:
-        """Judge one output on the rungs of the ladder; return the limits of the rung that admitted it."""
+    def _climb(self, name: str, got: Array, admissible: Admissible, data: str) -> None:
+        """Judge one output on the rungs of the ladder."""
         judged = admissible.judge(name, got, statistics=data not in STRUCTURED)
         if judged.status == SUSPICIOUS:
-            self._accept(name, data, measure(got, judged.limits), "direct")
+            self._accept(name, data, measure(got, admissible.on(judged.rung).tensors[name]), judged.rung)
             why = "inside the hard limit: no proof, but no accident"
             self._finding(judged.measure.cause, name, data, judged.measure, SUSPICIOUS, why)
         else:
             note = "" if judged.status == CONFORMS else f"no rung admits it (tried: {', '.join(self.rungs)})"
             self._accept(name, data, judged.measure, judged.rung, note)
-        return admissible.on("direct").tensors[name] if judged.status == VIOLATES else judged.limits
 
     def _tolerated(self, want: Array) -> Bound:
         assert self.tolerance is not None
@@ -161,13 +163,15 @@ class Examiner:
         inner = self._marked.run(feeds)
         contract, drawn = self.subject.contract, data not in STRUCTURED
         report = judge_layers(self.graph, feeds, inner, contract, self.rungs, statistics=drawn)
+        bad = report.bad
         for entry in report.judged:
             self.result.compared += entry.measure.judged
             self.result.certified += entry.measure.certified
             if entry.status == CONFORMS:
                 self.result.rungs[entry.rung] += 1
                 continue
-            note = f"layers are judged on the engine's own inputs: {len(report.bad)} of {len(report.judged)} are wrong"
+            place = f"wrong layer {bad.index(entry) + 1} of {len(bad)} in graph order"
+            note = f"{place}; {len(report.judged)} were judged, each on the engine's own inputs"
             rule = self._rule(entry.tensor)
             found = to_finding(
                 entry.measure,
@@ -252,6 +256,7 @@ class Examiner:
         None where the variance model does not cover the graph.
         """
         likely: dict[str, Bound] | None = None
+        found: dict[str, Bound] | None = None
         bad: dict[str, Measure] = {}
         for rung in ("direct", *(r for r in self.rungs if r not in ("direct", "unfused"))):
             found = end_to_end(self.graph, feeds, self.subject.contract, rung)
@@ -262,9 +267,22 @@ class Examiner:
             bad = {name: m for name in fitting if (m := measure(got[name], found[name])).bad}
             if not bad:
                 return found
+        assert found is not None
         for name, outside in bad.items():
-            note = "12 standard deviations of all layers together, of any rung"
-            self._finding("end-to-end", name, data, outside, SUSPICIOUS, note)
+            held = found[name]
+            room = float(held.high[outside.index] - held.mid[outside.index])
+            made = to_finding(
+                outside,
+                "end-to-end",
+                SUSPICIOUS,
+                tensor=name,
+                data=data,
+                rule=f"all {len(self.graph.nodes)} operators: {self._rule(name).partition(': ')[2]}",
+                note="the errors of all layers together, on any rung",
+            )
+            made = explain(made, self.graph, {name: held}, got[name], held, self.subject.contract)
+            sources = ((f"{SIGMAS:g} standard deviations", room),)
+            self.result.findings.append(replace(made, sources=sources))
         return likely
 
     def _relate(
@@ -317,11 +335,15 @@ class Examiner:
         )
 
     def _rule(self, name: str) -> str:
-        node = self.graph.producer.get(name)
+        known = {} if self._marked is None else dict.fromkeys(set(self._marked.outputs) - {name})
         chain: list[str] = []
+        node = self.graph.producer.get(name)
+        terms = None
         while node is not None and len(chain) < 6:
             chain.append(node.op)
-            node = next((self.graph.producer[n] for n in node.inputs if n in self.graph.producer), None)
+            terms = terms or count_terms(self.graph, node)
+            inputs = [n for n in node.inputs if n not in known]
+            node = next((self.graph.producer[n] for n in inputs if n in self.graph.producer), None)
         kind = self.subject.prepared.precision
         arithmetic = {
             "fp32": "fp32 inputs, fp32 accumulation",
@@ -330,7 +352,7 @@ class Examiner:
             "bf16": "bf16 inputs, fp32 accumulation, rounded to bf16 where stored",
             "int8": "INT8 inputs, INT32 accumulation, the engine's own scales",
         }[kind]
-        return f"{' <- '.join(chain)}: {arithmetic}"
+        return f"{' <- '.join(chain)}: {arithmetic}" + (f", K = {terms}" if terms else "")
 
 
 def to_finding(

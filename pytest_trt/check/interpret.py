@@ -23,6 +23,8 @@ EPILOGUE = frozenset(
 Handler = Callable[["Step"], "list[Bound]"]
 # By node and purpose: the arrays that a result was made of, and the result.
 Memo = dict[tuple[int, str], tuple[Any, Any, Any]]
+# The purpose of a large sum that was taken in FP32.
+SINGLE_SUMS = "sums in FP32"
 HANDLERS: dict[str, Handler] = {}
 
 
@@ -41,7 +43,8 @@ def handles(*ops: str) -> Callable[[Handler], Handler]:
 class Step:
     """One node with what is known of its inputs: what a handler sees.
 
-    `memo` keeps sums of products from one interpretation of a graph to the next on the same inputs.
+    `memo` keeps sums of products from one interpretation of a graph to the next on the same inputs; `fast` lets large sums
+    be taken in FP32, their error counted; `stored` is the format that the output is rounded to for certain, or None.
     """
 
     node: Node
@@ -50,6 +53,8 @@ class Step:
     kind: str
     opset: int
     memo: Memo = field(default_factory=dict)
+    fast: bool = False
+    stored: str | None = None
 
     def arg(self, position: int) -> Bound:
         """Return an input that must be there, a dequantised one rounded to its stored type."""
@@ -80,10 +85,13 @@ class Bounds:
         What is known. A tensor that depends on an operator without a limit is absent.
     unknown : Counter of str
         The operators without a limit that were met.
+    fast : bool
+        A large sum was taken in FP32: float64 would give narrower intervals.
     """
 
     tensors: dict[str, Bound] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
+    fast: bool = False
 
 
 def interpret(
@@ -94,6 +102,7 @@ def interpret(
     wanted: Iterable[str] | None = None,
     keep: frozenset[str] = frozenset(),
     memo: Memo | None = None,
+    fast: bool = False,
 ) -> Bounds:
     """Return the admissible values of a graph's tensors for given inputs.
 
@@ -110,6 +119,8 @@ def interpret(
         Tensors that were marked as outputs: they are stored for certain.
     memo : dict, optional
         Shared by interpretations of one graph: what does not depend on the contract is not worked out again.
+    fast : bool
+        Large sums may be taken in FP32, their own error counted; `Bounds.fast` says whether one was.
 
     Returns
     -------
@@ -130,10 +141,13 @@ def interpret(
             continue
         kind = graph.kinds.get(node.outputs[0], args[0].kind if args and args[0] is not None else "fp32")
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            made = handler(Step(node, _without_overflow(node, args), contract, kind, graph.opset, memo))
+            known = _without_overflow(node, args)
+            stored = _certain(graph, node, kind, contract, keep)
+            made = handler(Step(node, known, contract, kind, graph.opset, memo, fast, stored))
             for name, bound in zip(node.outputs, made, strict=False):
                 if name:
                     result.tensors[name] = _stored(graph, node, name, bound, kind, contract, keep)
+    result.fast = fast and any(purpose == SINGLE_SUMS for _, purpose in memo)
     return result
 
 
@@ -204,6 +218,14 @@ def _stored(
     return store(bound, kind, may_skip=may_skip, ties=contract.ties, flush=contract.flush)
 
 
+def _certain(graph: Graph, node: Node, kind: str, contract: Contract, keep: frozenset[str]) -> str | None:
+    """Return the format that a node's only output is stored in, whatever a builder fuses; None where that is open."""
+    name = node.outputs[0]
+    if len(node.outputs) != 1 or kind not in FORMATS or (contract.weak and kind != "fp32"):
+        return None
+    return kind if name in keep or not is_fusable(graph, node, name) else None
+
+
 def _in_fp32(bound: Bound, kind: str) -> Bound:
     rounded = store(bound, "fp32")
     return replace(rounded, kind=kind)
@@ -211,7 +233,9 @@ def _in_fp32(bound: Bound, kind: str) -> Bound:
 
 def _clean(bound: Bound) -> Bound:
     """Return the bound with NaN ends resolved: where the value is no NaN, nothing is promised; else NaN is required."""
-    if bound.is_exact:
+    if bound.is_exact or not bound.mid.size:
+        return bound
+    if not (np.isnan(bound.low.min()) or np.isnan(bound.high.min())):
         return bound
     bad = np.isnan(bound.low) | np.isnan(bound.high)
     if not bad.any():

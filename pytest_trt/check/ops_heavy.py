@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pytest_trt.check.interpret import Step, handles, settle
+from pytest_trt.check.interpret import SINGLE_SUMS, Step, handles, settle
+from pytest_trt.check.large import LARGE, LargeSums, quantum_of, takes
 from pytest_trt.numerics.accumulators import Accumulator, accumulator_of
 from pytest_trt.numerics.bounds import Bound, input_error
 from pytest_trt.numerics.formats import FORMATS, U32, Float64
@@ -37,6 +38,8 @@ class Products:
     window : Window or None
         Of a convolution, which may also be computed by Winograd's algorithm or an FFT.
     groups : int
+    outputs : int
+        Sums that a convolution has: whether it is large.
     """
 
     apply: Callable[[Float64, Float64], Float64]
@@ -44,6 +47,7 @@ class Products:
     alpha: float = 1.0
     window: Window | None = None
     groups: int = 1
+    outputs: int = 0
 
 
 def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
@@ -56,10 +60,13 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
     assert raw_x is not None and raw_w is not None
     is_int8 = raw_x.scale is not None and raw_w.scale is not None
     x, w = (raw_x, raw_w) if is_int8 else (settle(raw_x), settle(raw_w))
-    sums = _sum_up(step, products, x, w, bias)
     contract = step.contract
     keep = accumulator_of(x.kind, contract.sm, tf32=contract.tf32, accumulate=contract.accumulate)
     reading = _reading(step, x, w)
+    if step.fast and products.outputs * products.terms >= LARGE and not is_int8:
+        if (large := _large(step, products, x, w, bias, keep, reading)) is not None:
+            return large
+    sums = _sum_up(step, products, x, w, bias)
     error = _int8_error(step, x, sums) if is_int8 else _error(keep, sums, reading)
     exact = _certificate(x, w, bias, sums, keep, reading) if products.alpha == 1.0 else None
     made = Bound(sums.mid, sums.mid, sums.mid, step.kind, loose=_loose(products, x, w))
@@ -74,7 +81,7 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
                 made.sigma, made.bias = sigma, drift
     if products.alpha != 1.0:
         error = error + 2 * U32 * sums.magnitude
-    if exact is not None:
+    if exact is not None and exact.any():
         error = np.where(exact, 0.0, error)
     error = error + _inherited(products, x, w, bias, sums.size_x, sums.size_w)
     if not is_int8:
@@ -90,6 +97,42 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
             made.loose = is_nan if made.loose is None else made.loose | is_nan
     made.low, made.high = sums.mid - error, sums.mid + error
     return made
+
+
+def _large(
+    step: Step,
+    products: Products,
+    x: Bound,
+    w: Bound,
+    bias: Bound | None,
+    keep: Accumulator,
+    reading: float,
+) -> Bound | None:
+    """Return the bound of a large convolution from sums in FP32; None where it has to be taken in float64."""
+    contract = step.contract
+    window = products.window
+    plain = (contract.algorithm, contract.accumulate, contract.flush) == ("direct", "fp32", False)
+    if window is None or not plain or not takes(x, w, bias):
+        return None
+
+    def make() -> LargeSums | None:
+        sums = LargeSums(
+            step.node,
+            x.mid,
+            w.mid,
+            products.terms,
+            rounds=x.kind == "fp32",
+            statistics=contract.statistics or contract.likely,
+        )
+        return sums if sums.agrees(window, products.groups) else None
+
+    sums: LargeSums | None = _remembered(step, SINGLE_SUMS, x.mid, w.mid, make)
+    if sums is None:
+        return None
+    quantum = quantum_of(x, w, bias, float(sums.moduli.min()), keep.bits)
+    return sums.bound(
+        step.kind, keep, bias, quantum, reading=reading, likely=contract.likely, stored=step.stored
+    )
 
 
 @dataclass(frozen=True)
@@ -282,7 +325,8 @@ def _conv(step: Step) -> list[Bound]:
 
     terms = w.mid.shape[1] * math.prod(kernel)
     bias = _per_channel(step.optional(2), len(kernel))
-    return [bound_products(step, Products(apply, terms, window=window, groups=groups), bias)]
+    outputs = x.mid.shape[0] * w.mid.shape[0] * math.prod(window.output_size(x.mid.shape[2:]))
+    return [bound_products(step, Products(apply, terms, 1.0, window, groups, outputs), bias)]
 
 
 @handles("ConvTranspose")

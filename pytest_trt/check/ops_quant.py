@@ -8,7 +8,7 @@ import numpy as np
 
 from pytest_trt.check.graph import FLOAT_KINDS, KINDS
 from pytest_trt.check.interpret import Step, handles
-from pytest_trt.numerics.bounds import Bound, store
+from pytest_trt.numerics.bounds import Bound, recast, store
 from pytest_trt.numerics.formats import U32, Float64
 
 LEVELS = {"int8": (-128.0, 127.0), "uint8": (0.0, 255.0)}
@@ -19,7 +19,7 @@ def _cast(step: Step) -> list[Bound]:
     x = step.arg(0)
     kind = KINDS.get(int(step.node.attributes["to"]), "?")
     if kind in FLOAT_KINDS:
-        return [replace(x, kind=kind, _lsb=[])]
+        return [recast(x, kind)]
     if kind == "bool":
         return [Bound.exact((x.mid != 0).astype(np.float64), kind)]
     made = Bound(np.trunc(x.mid), np.trunc(x.low), np.trunc(x.high), kind, loose=x.loose)

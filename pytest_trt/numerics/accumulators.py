@@ -101,22 +101,24 @@ class Accumulator:
         terms : int
             n, the bias included.
         """
+        per_middle, per_product, per_modulus = self.error_weights(terms)
         middle = (magnitude + np.abs(mid)) * 0.5
-        count = max(terms - 1, 0) if self.factor is None else terms * self.factor
-        error = middle * (count * self.unit)
-        if self.rounds_products:
-            error = error + self.unit * products
-        spoilt = terms * self.unit
-        if self.unit == U32:
-            error = error * (1.0 / (1.0 - spoilt))
-        else:
+        error = middle * per_middle + products * per_product
+        if self.unit != U32:
             # Short accumulators: gamma_n grows past any sum, n u A holds without a denominator (Jeannerod & Rump 2013).
             plain = terms * self.unit * (self.factor or 1.0) * magnitude
-            error = np.minimum(plain, error / (1.0 - spoilt)) if spoilt < 0.3 else plain
+            error = np.minimum(plain, error) if terms * self.unit < 0.3 else plain
             if self.smallest > -149:
                 error = error + terms * 2.0 ** (self.smallest - 1)
+        return error + magnitude * per_modulus
+
+    def error_weights(self, terms: int) -> tuple[float, float, float]:
+        """Return what M, A_products and A are multiplied by in the bound on the error of a sum."""
+        spoilt = 1.0 - terms * self.unit if terms * self.unit < 0.5 else 0.5
+        count = max(terms - 1, 0) if self.factor is None else terms * self.factor
+        per_product = self.unit if self.rounds_products else 0.0
         # The conversion and scaling of a float64 reference itself costs at most a few units of 2**-53.
-        return error + magnitude * (terms + 2) * 2.0**-53
+        return count * self.unit / spoilt, per_product / spoilt, (terms + 2) * 2.0**-53
 
     def deviation(
         self, mid: Float64, squares: Float64, terms: int, *, reading: float = 0.0
@@ -133,21 +135,23 @@ class Accumulator:
         reading : float
             Relative error with which each operand may be read (TF32), 0 for none.
         """
-        step = self.unit if self.factor is None else 2 * self.unit
-        variance = step**2 / 3 * terms * (squares / 6 + mid**2 / 3) + self.unit**2 / 3 * squares
-        bias = np.zeros_like(mid)
-        if self.factor is not None:
-            drift = 0.5 * self.factor * terms * self.unit
-            bias = drift * np.abs(mid)
-            variance = variance + drift**2 / 12 * squares
-        if reading:
-            # Truncation of operands: uniform in [0, reading], half of it a bias towards zero.
-            variance = variance + 2 * reading**2 / 12 * squares
-            bias = bias + reading * np.abs(mid)
-        deviation = np.sqrt(variance)
+        per_square, per_sum, drift = self.variance_weights(terms, reading)
+        deviation = np.sqrt(squares * per_square + mid * mid * per_sum)
         if self.smallest > -149:
             deviation = deviation + np.sqrt(terms / 12.0) * 2.0**self.smallest
-        return deviation, bias
+        return deviation, np.abs(mid) * drift
+
+    def variance_weights(self, terms: int, reading: float = 0.0) -> tuple[float, float, float]:
+        """Return what S2 and s**2 are multiplied by in the variance of the error, and |s| in its bias."""
+        step = self.unit if self.factor is None else 2 * self.unit
+        per_square = step**2 / 3 * terms / 6 + self.unit**2 / 3
+        per_sum = step**2 / 3 * terms / 3
+        bias = 0.0
+        if self.factor is not None:
+            bias = 0.5 * self.factor * terms * self.unit
+            per_square += bias**2 / 12
+        # Truncation of operands: uniform in [0, reading], half of it a bias towards zero.
+        return per_square + 2 * reading**2 / 12, per_sum, bias + reading
 
     def certified(self, magnitude: Float64, quantum: int | None) -> BoolArray:
         """Return where every partial sum is exactly representable, in every order: A <= 2**(bits + quantum).

@@ -104,6 +104,8 @@ class Bound:
     bias: Float64 | None = None
     overflow: BoolArray | None = None
     _lsb: list[int | None] = field(default_factory=list, repr=False)
+    # The format that every end is a number of, where it was stored just so: no copy with other ends inherits it.
+    _grid: str | None = field(default=None, init=False, repr=False, compare=False)
     _counts: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -144,7 +146,12 @@ class Bound:
 
     def is_sharp(self) -> BoolArray:
         """Return where there is one admissible value."""
-        return np.asarray(((self.low == self.high) | np.isnan(self.mid)) & ~self._open())
+        sharp = self.low == self.high
+        if self.mid.size and np.isnan(self.mid.min()):
+            sharp |= np.isnan(self.mid)
+        if self.loose is not None or self.overflow is not None:
+            sharp &= ~self._open()
+        return np.asarray(sharp)
 
     def _open(self) -> BoolArray:
         masks = [np.broadcast_to(m, self.mid.shape) for m in (self.loose, self.overflow) if m is not None]
@@ -154,6 +161,16 @@ class Bound:
         if name not in self._counts:
             self._counts[name] = work_out()
         return self._counts[name]
+
+    def is_on_grid(self, kind: str) -> bool:
+        """Tell whether every end is known to be a number of a format already, so that storing changes nothing."""
+        return self._grid is not None and (
+            self._grid == kind or (kind == "fp32" and self._grid in ("fp16", "bf16"))
+        )
+
+    def place_on_grid(self, kind: str) -> None:
+        """State that every end is a number of a format."""
+        self._grid = kind
 
     def radius(self) -> Float64 | None:
         """Return an upper bound of |value - mid|, or None for an exact tensor."""
@@ -199,6 +216,8 @@ def store(
     """
     if kind not in FORMATS:
         return replace(bound, kind=kind, _lsb=list(bound._lsb))
+    if bound.is_on_grid(kind):
+        return recast(bound, kind)
     if ties == "any":
         low, high = (end + sign * _NUDGE * np.abs(end) for end, sign in ((bound.low, -1), (bound.high, 1)))
         bound = replace(bound, low=low, high=high, _lsb=[])
@@ -221,7 +240,16 @@ def store(
         return replace(
             bound, kind=kind, low=np.minimum(low, bound.low), high=np.maximum(high, bound.high), _lsb=[]
         )
-    return replace(bound, kind=kind, mid=round_to(bound.mid, kind), low=low, high=high, _lsb=[])
+    made = replace(bound, kind=kind, mid=round_to(bound.mid, kind), low=low, high=high, _lsb=[])
+    made._grid = kind
+    return made
+
+
+def recast(bound: Bound, kind: str) -> Bound:
+    """Return the same values as a tensor of another type, not rounded yet."""
+    made = replace(bound, kind=kind, _lsb=[])
+    made._grid = bound._grid
+    return made
 
 
 def _flushed(bound: Bound, kind: str) -> Bound:

@@ -82,19 +82,62 @@ def round_to(values: Float64, name: str) -> Float64:
     """
     if name == "fp64":
         return values
+    if name not in FORMATS:
+        raise UsageError(f"no number format {name!r}", why=f"known: {', '.join(FORMATS)}")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if name == "fp32":
-            return values.astype(np.float32).astype(np.float64)
-        if name == "fp16":
-            return values.astype(np.float16).astype(np.float64)
-        form = FORMATS.get(name)
-        if form is None:
-            raise UsageError(f"no number format {name!r}", why=f"known: {', '.join(FORMATS)}")
-        _, exponent = np.frexp(values)
-        step = np.ldexp(1.0, np.maximum(exponent - form.bits, form.emin - form.bits + 1))
-        rounded = np.where(np.isfinite(values), np.rint(values / step) * step, values)
+        if values.size <= _CHUNK or not values.flags.c_contiguous:
+            return _rounded(values, name)
+        return _in_chunks(values, name)
+
+
+# Elements that are rounded at once: temporaries of large arrays cost more than the arithmetic.
+_CHUNK = 2**13
+
+
+def _in_chunks(values: Float64, name: str) -> Float64:
+    """Return large arrays rounded; the array itself where rounding changes nothing."""
+    flat = values.reshape(-1)
+    made: Float64 | None = None
+    for start in range(0, flat.size, _CHUNK):
+        given = flat[start : start + _CHUNK]
+        part = _rounded(given, name)
+        if made is None and not np.array_equal(part, given):
+            made = np.empty_like(flat)
+            made[:start] = flat[:start]
+        if made is not None:
+            made[start : start + _CHUNK] = part
+    return values if made is None else made.reshape(values.shape)
+
+
+def _rounded(values: Float64, name: str) -> Float64:
+    if name == "fp32":
+        return values.astype(np.float32).astype(np.float64)
+    form = FORMATS[name]
+    rounded = _cut(values, 53 - form.bits)
+    size = np.abs(rounded)
+    if not (size <= form.largest).all():
+        # Infinite, NaN, or beyond the largest number.
         beyond = form.largest if form.saturates else np.inf
-        return np.where(np.abs(rounded) > form.largest, np.copysign(beyond, rounded), rounded)
+        rounded = np.where(size > form.largest, np.copysign(beyond, values), rounded)
+        rounded = np.where(np.isnan(values), values, rounded)
+    small = size < 2.0**form.emin
+    if small.any():
+        # Subnormal numbers have one spacing.
+        few = np.asarray(values)[small]
+        rounded = np.asarray(rounded)
+        rounded[small] = np.rint(few / form.quantum) * form.quantum
+    return rounded
+
+
+def _cut(values: Float64, bits: int) -> Float64:
+    """Return finite float64 values rounded to nearest, ties to even, at the last bit but `bits`; a new array."""
+    word = np.ascontiguousarray(values).view(np.int64).reshape(np.shape(values))
+    last = (word >> bits) & 1
+    last += word
+    last += (1 << (bits - 1)) - 1
+    last &= -(1 << bits)
+    found: Float64 = last.view(np.float64)
+    return found
 
 
 def spacing(values: Float64, name: str) -> Float64:

@@ -73,6 +73,20 @@ def windows(x: Float64, window: Window, out: Sequence[int], fill: float = 0.0) -
     )
 
 
+def patch_at(x: Any, window: Window, place: Sequence[int]) -> Any:
+    """Return what a kernel sees at one output position: (C, *kernel) of x (C, *S), zero on the pads."""
+    found = x
+    for axis, position in enumerate(place):
+        length = x.shape[axis + 1]
+        first = position * window.strides[axis] - window.begin[axis]
+        index = first + np.arange(window.kernel[axis]) * window.dilations[axis]
+        inside = (index >= 0) & (index < length)
+        taken = np.take(found, np.clip(index, 0, length - 1), axis=axis + 1)
+        shape = (-1,) + (1,) * (x.ndim - axis - 2)
+        found = taken * inside.reshape(shape)
+    return found
+
+
 @dataclass(frozen=True)
 class Columns:
     """Input of a convolution as matrices: `data` is (N, G, C/g * prod(kernel), prod(out))."""
