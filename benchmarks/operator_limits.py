@@ -411,7 +411,7 @@ def measure_operator(name: str, kind: str, tensors: int) -> Row:
         rng = np.random.default_rng([number, *name.encode()])
         trial = subject.draw(rng)
         feeds = {
-            f"x{i}": round_to(v.astype(np.float64), kind).astype(np.float32)
+            f"x{i}": np.asarray(round_to(v.astype(np.float64), kind), np.float32)
             for i, v in enumerate(trial.inputs)
         }
         model = _model(op, trial)
