@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +17,13 @@ def _turn_over(site):
         values[...] = -values
 
 
-def wrong_after_another_context_of_the_thread(site):
-    """A context that had run before is wrong after another one ran in the same thread."""
-    if site.kind != "execute":
+def wrong_after_another_context_of_the_main_thread(site):
+    """A context that had run before is wrong after another one ran, both in the main thread."""
+    if site.kind != "execute" or site.thread_id != threading.main_thread().ident:
         return
-    last = site.memory.get(site.engine_id)
-    site.memory[site.engine_id] = (site.context_id, site.thread_id)
-    if site.run_index and last is not None and last[0] != site.context_id and last[1] == site.thread_id:
+    last = site.memory.get(site.engine_id, site.context_id)
+    site.memory[site.engine_id] = site.context_id
+    if site.run_index and last != site.context_id:
         _turn_over(site)
 
 

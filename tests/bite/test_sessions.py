@@ -74,7 +74,7 @@ def checked(fault, case, precision):
     ("fault", "checks", "case", "relation"),
     [
         (SHIPPED + "synchronous_run_writes_nothing", check_contexts, CONV, concurrent.SYNCHRONOUS),
-        (OWN + "wrong_after_another_context_of_the_thread", check_contexts, CONV, concurrent.TURNS),
+        (OWN + "wrong_after_another_context_of_the_main_thread", check_contexts, CONV, concurrent.TURNS),
         (OWN + "fifth_context_wrong_after_another_thread", check_contexts, CONV, concurrent.THREADS),
         (SHIPPED + "many_contexts_corrupt_the_last", check_contexts, CONV, concurrent.CHURN),
         (SHIPPED + "rebuilt_engine_differs", check_rebuild, CONV, rebuild.REBUILT),
