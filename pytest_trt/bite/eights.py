@@ -56,10 +56,14 @@ class Eights(Floats):
         return round_e4m3(super()._draw_weights())
 
     def _draw_bias(self) -> Float64:
+        size, rng = self.problem.w[0], self.rng
+        if self.kind in ("impulse", "impulse_wide"):
+            # An FP16 bias of 9 or 10 bits beside single products.
+            return np.asarray((rng.integers(256, 1024, size) | 1) * rng.choice([-1.0, 1.0], size))
         if self.kind == "int_ties":
-            return self.rng.integers(-512, 513, self.problem.w[0]).astype(np.float64)
+            return rng.integers(-512, 513, size).astype(np.float64)
         if self.kind == "tiny":
-            return np.asarray(self.rng.integers(-32, 33, self.problem.w[0]) * self._QUANTUM**2, np.float64)
+            return np.asarray(rng.integers(-32, 33, size) * self._QUANTUM**2, np.float64)
         return super()._draw_bias()
 
     def _positive(self, shape: tuple[int, ...], rng: np.random.Generator) -> Float64:

@@ -84,6 +84,18 @@ def test_the_sign_of_zero_is_no_difference():
     assert bench.run(entry_of(negate_zeros)) is None
 
 
+def test_what_a_relu_makes_of_nan_counts_for_nothing():
+    def swallow(site):
+        if site.kind == "execute":
+            array = site.outputs["y"]
+            array[np.isnan(array)] = 0
+
+    for relu in (True, False):
+        bench = Bench(Problem("fp16", (7,), (2, 4, 6, 6), (9, 4, 3, 3), relu=relu), "special", RUNGS)
+        assert np.isnan(bench.plain).any()
+        assert (bench.run(entry_of(swallow)) is None) is relu
+
+
 def test_a_refused_correct_kernel_makes_the_kind_dirty(monkeypatch):
     def wrong(site):
         if site.kind == "execute":
