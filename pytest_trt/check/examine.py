@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pytest_trt.check.diagnose import explain
 from pytest_trt.check.graph import FLOAT_KINDS, Graph
 from pytest_trt.check.layers import breaks_fusion, choose_marks, is_deep, judge_layers
 from pytest_trt.check.operators import with_limit
+from pytest_trt.check.recall import Recall
 from pytest_trt.check.reference import OnnxRuntime
 from pytest_trt.check.relations import Base, Broken, check_relations, works_row_by_row
 from pytest_trt.check.sources import count_terms
@@ -57,10 +59,17 @@ class Examiner:
     rungs : sequence of str
         Rungs of the ladder that pass.
     tolerance : Tolerance, optional
+    recall : Recall, optional
+        What is known from earlier checks.
     """
 
     def __init__(
-        self, subject: Subject, source: Graph, rungs: Sequence[str], tolerance: Tolerance | None = None
+        self,
+        subject: Subject,
+        source: Graph,
+        rungs: Sequence[str],
+        tolerance: Tolerance | None = None,
+        recall: Recall | None = None,
     ) -> None:
         self.subject = subject
         self.source = source
@@ -69,7 +78,7 @@ class Examiner:
         self.graph = subject.graph
         self.deep = is_deep(self.graph)
         self.result = Examination()
-        self._reference = OnnxRuntime(self.graph)
+        self._recall = Recall(0) if recall is None else recall
         prepared = subject.prepared
         self._there = (
             None if prepared.strong else {name for n in prepared.model.graph.node for name in n.output}
@@ -78,15 +87,24 @@ class Examiner:
         self._inner = {name for node in source.nodes for name in node.outputs} - source.outputs.keys()
         self._marked: Subject | None = None
 
+    @cached_property
+    def _reference(self) -> OnnxRuntime:
+        return OnnxRuntime(self.graph)
+
     def look(self, feeds: Mapping[str, Array], data: str, *, relations: bool) -> None:
         """Run the engine on one set of inputs and add what it shows to `result`."""
         got = self.subject.run(feeds)
-        want = self._reference.run(feeds)
         if not got:
             self._fail("compared", "", data, note="the engine has no outputs: nothing was compared")
             return
-        judge = self._judge_deep if self.deep else self._judge
-        limits: Mapping[str, Bound] = judge(feeds, got, want, data)
+        admissible, want = self._recall.look_up(
+            self.graph, feeds, self.subject.contract, self.rungs, lambda given: self._reference.run(given)
+        )
+        limits: Mapping[str, Bound] = (
+            self._judge_deep(feeds, got, want, data)
+            if self.deep
+            else self._judge(admissible, got, want, data)
+        )
         for name, values in want.items():
             if values.dtype.kind == "f":
                 self.result.spread[name] = self.result.spread.get(name, False) or _says_something(values)
@@ -106,9 +124,8 @@ class Examiner:
             self._marked.close()
 
     def _judge(
-        self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array], data: str
+        self, admissible: Admissible, got: Mapping[str, Array], want: Mapping[str, Array], data: str
     ) -> Mapping[str, Bound]:
-        admissible = Admissible(self.graph, feeds, self.subject.contract, self.rungs)
         drawn = data not in STRUCTURED
         direct = admissible.on("direct", likely=drawn)
         guards = {name: _held(values, direct.tensors.get(name)) for name, values in want.items()}

@@ -24,6 +24,7 @@ from pytest_trt.check.feeds import (
     shapes_for,
 )
 from pytest_trt.check.graph import Graph, load_model
+from pytest_trt.check.recall import Recall
 from pytest_trt.check.relate import Relations, relate
 from pytest_trt.check.subject import BUILD_OPTIONS, Subject
 from pytest_trt.check.tactics import rungs_of
@@ -64,6 +65,7 @@ class Workbench:
     def __init__(self, settings: Settings, discovery: Discovery) -> None:
         self.settings = settings
         self.discovery = discovery
+        self.recall = Recall()
         self._caches: dict[str, PlanCache | None] = {}
 
     @property
@@ -253,7 +255,7 @@ class Workbench:
         shared = source if prepared.matched is loaded else None
         with Subject(rt, prepared, profile, cache=self._cache(rt), graph=shared) as subject:
             rungs = rungs_of(subject.plan.layers, self.settings.rungs, asked="rungs" in self.settings.given)
-            examiner = Examiner(subject, source, rungs, tolerance)
+            examiner = Examiner(subject, source, rungs, tolerance, self.recall)
             if not fallback:
                 self._prove(subject, examiner)
             scale = scale_of(source) if given is None else Scale()
