@@ -133,12 +133,6 @@ def requantised_by_both_scales(site: Any) -> None:
 
 
 @honest("int8")
-def requantised_after_the_bias(site: Any) -> None:
-    """Requantise as `(acc * (s_x * s_w) + b) / s_y`. Honest."""
-    requantise(site, lambda e, scale: _divided(e.sums * (e.x_scale * e.w_scale) + e.bias, scale))
-
-
-@honest("int8")
 def requantised_by_reciprocal(site: Any) -> None:
     """Requantise as `fma(acc, s_x * s_w, b) * (1 / s_y)`. Honest."""
 
