@@ -173,10 +173,10 @@ def _cubic(distance: Float64, a: float) -> Float64:
     return np.asarray(np.where(d <= 1, near, np.where(d < 2, far, 0.0)))
 
 
-def _weights(axis: Axis, slope: float | None) -> tuple[Float64, Float64]:
-    """Return the matrix of an axis, shape (length, size), and a matrix that bounds how far a kernel's may be from it."""
+def _weights(axis: Axis, slope: float | None) -> tuple[Float64, Float64, Float64]:
+    """Return the matrix of an axis, shape (length, size), how far a kernel's may be from it, and 1 where it may read at all."""
     shape = (axis.length, axis.size)
-    weights, doubt = np.zeros(shape), np.zeros(shape)
+    weights, doubt, reads = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     rows = np.arange(axis.length)
     places = np.clip(axis.places, 0, axis.size - 1) if slope is None else axis.places
     base = np.floor(places)
@@ -188,13 +188,14 @@ def _weights(axis: Axis, slope: float | None) -> tuple[Float64, Float64]:
         index = np.clip(base + tap, 0, axis.size - 1).astype(np.int64)
         # One tap more on either side: where the coordinate's error crosses into the next cell.
         np.add.at(doubt, (rows, index), axis.error * steep)
+        reads[rows, index] = 1.0
         if tap not in taps:
             continue
         distance = places - (base + tap)
         share = 1 - np.abs(distance) if slope is None else _cubic(distance, slope)
         np.add.at(weights, (rows, index), share)
         np.add.at(doubt, (rows, index), own * (np.abs(share) if slope is None else 1.0))
-    return weights, doubt
+    return weights, doubt, reads
 
 
 def _interpolate(step: Step, axes: list[Axis], slope: float | None) -> Bound:
@@ -213,7 +214,7 @@ def _interpolate(step: Step, axes: list[Axis], slope: float | None) -> Bound:
     wild = None if finite.all() else (~finite).astype(np.float64)
     mid, size = np.where(finite, mid, 0.0), np.where(finite, size, 0.0)
     for axis in axes:
-        weights, doubt = _weights(axis, slope)
+        weights, doubt, reads = _weights(axis, slope)
         moduli = np.abs(weights)
 
         def along(matrix: Float64, values: Float64, place: int = axis.axis) -> Float64:
@@ -223,9 +224,9 @@ def _interpolate(step: Step, axes: list[Axis], slope: float | None) -> Bound:
         error = along(moduli, error) + along(doubt, grown) + (terms + 1) * U32 * along(moduli, grown)
         mid, size = along(weights, mid), along(moduli, size)
         if touched is not None:
-            touched = along(np.ones_like(weights) * (moduli + doubt > 0), touched)
+            touched = along(reads, touched)
         if wild is not None:
-            wild = along(np.ones_like(weights) * (moduli + doubt > 0), wild)
+            wild = along(reads, wild)
         exact = exact and not axis.error.any()
         if exact and quantum is not None:
             quantum += lsb_exponent(weights) or 0

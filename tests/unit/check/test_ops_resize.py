@@ -116,7 +116,11 @@ def test_inputs_that_are_not_known_exactly(mode):
 def test_special_values(mode):
     x = X.copy()
     x[0, 0, 1, 1], x[0, 1, 3, 3] = np.nan, np.inf
-    made = node(mode, "half_pixel", sizes=(7, 10), x=x)
+    for sizes in ((7, 10), (10, 14)):  # with a scale of 2 the first pixel reads the second one with weight 0
+        made = node(mode, "half_pixel", sizes=sizes, x=x)
+        assert refused(made.run(), made.limits()) == 0
+    x[0, 0, 0, 1] = np.nan
+    made = node(mode, "half_pixel", sizes=(10, 14), x=x)
     assert refused(made.run(), made.limits()) == 0
 
 
