@@ -193,6 +193,26 @@ def test_recorder_notes_the_first_failure(tmp_path):
     assert record["examples"] >= 2
 
 
+def test_operators_run_first_and_networks_last(tmp_path):
+    for name in ("batch", "models", "operators", "refit"):
+        (tmp_path / f"test_{name}.py").write_text(f"def test_{name}():\n    pass\n")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "pytest_trt.bite.recorder",
+    ]
+    done = subprocess.run(
+        [*command, f"--trt-bite-record={tmp_path / 'r.json'}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    seen = [line.partition("::")[0] for line in done.stdout.splitlines() if "PASSED" in line]
+    assert seen == ["test_operators.py", "test_batch.py", "test_refit.py", "test_models.py"]
+
+
 def test_recorder_of_a_good_session(tmp_path):
     status, record = run_recorded(tmp_path, "def test_plain():\n    pass\n")
     assert (status, record) == (0, {"test": "", "checks": [], "examples": 1})
