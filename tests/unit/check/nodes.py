@@ -35,7 +35,7 @@ class OneNode:
             [node], "g", given, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], tensors
         )
         self.graph = Graph(
-            helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
         )
 
     def limits(self, kind="fp32", contract=None, **given):
