@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_trt.check.evidence import Evidence
+from pytest_trt.check.evidence import ENOUGH, Evidence
 from pytest_trt.check.graph import Graph
 from pytest_trt.check.sources import axes_of, list_sources
 from pytest_trt.check.suppose import suppose_kernels
@@ -25,8 +25,6 @@ RULES: list[Rule] = []
 
 # More families than these are no help.
 NAMED = 3
-# A ratio or an offset needs as many elements to be called constant.
-ENOUGH = 4
 # Slices of an axis that are held against each other.
 SLICES = 64
 
@@ -109,7 +107,7 @@ def nan_lost(seen: Evidence) -> str:
 @family
 def overflow(seen: Evidence) -> str:
     """Values past the end of a type."""
-    form = FORMATS.get(seen.limits.kind)
+    form = FORMATS.get(seen.kind)
     if form is not None and seen.holds(
         lambda got, want: np.isinf(want) & (got == np.copysign(form.largest, want))
     ):
@@ -143,7 +141,7 @@ def clip_dropped(seen: Evidence) -> str:
 @family
 def flushed(seen: Evidence) -> str:
     """Numbers below the smallest normal one."""
-    form = FORMATS.get(seen.limits.kind)
+    form = FORMATS.get(seen.kind)
     if form is None:
         return ""
     least = 2.0**form.emin
@@ -163,11 +161,11 @@ def left_zero(seen: Evidence) -> str:
 @family
 def rounded_otherwise(seen: Evidence) -> str:
     """One step of the grid, towards zero or either way."""
-    if not seen.all_finite or seen.limits.kind not in ("fp16", "bf16", "fp32", "int8", "uint8"):
+    if not seen.all_finite or seen.kind not in ("fp16", "bf16", "fp32", "int8", "uint8"):
         return ""
     want = seen.want
     if not seen.is_integer:
-        want = round_to(want, seen.limits.kind)
+        want = round_to(want, seen.kind)
     step = (np.abs(want) - np.abs(seen.got))[seen.bad] / seen.grid[seen.bad]
     unit = "INT8 level" if seen.is_integer else "unit in the last place"
     if not bool(((np.abs(step) > 0.25) & (np.abs(step) < 1.25)).all()):
@@ -238,11 +236,11 @@ def shifted(seen: Evidence) -> str:
 @family
 def elsewhere(seen: Evidence) -> str:
     """Values that belong to another place."""
-    if not seen.all_finite or not np.ptp(seen.want[np.isfinite(seen.want)]):
+    if left_zero(seen) or not seen.all_finite or not np.ptp(seen.want[np.isfinite(seen.want)]):
         return ""
     if seen.want.ndim == 4:
-        turned = np.moveaxis(seen.want, 1, -1).reshape(seen.want.shape)
-        if bool(_same(seen, turned)[seen.bad].all()) and seen.is_no_accident(seen.want):
+        turned, room = (np.moveaxis(a, 1, -1).reshape(a.shape) for a in (seen.want, seen.room))
+        if bool(_same(seen, turned, room)[seen.bad].all()) and seen.is_no_accident(seen.want):
             return "NHWC written where NCHW is read"
     names = axis_names(seen.want.ndim)
     for axis in range(seen.want.ndim):
@@ -253,14 +251,17 @@ def elsewhere(seen: Evidence) -> str:
             if _from_other_slices(seen, axis) and seen.is_no_accident(seen.want, size):
                 which = "stale or mixed rows of the batch" if axis == 0 else "channels exchanged"
                 return f"another {names[axis]}'s values: {which}"
-        elif any(bool(_same(seen, np.roll(seen.want, s, axis))[seen.bad].all()) for s in (1, -1)):
+        elif any(
+            bool(_same(seen, np.roll(seen.want, s, axis), np.roll(seen.room, s, axis))[seen.bad].all())
+            for s in (1, -1)
+        ):
             if seen.is_no_accident(seen.want, 2):
                 return f"the neighbouring {names[axis]}'s values"
     return ""
 
 
-def _same(seen: Evidence, want: Float64) -> Array:
-    return np.asarray(np.abs(seen.got - want) <= seen.room)
+def _same(seen: Evidence, want: Float64, room: Float64) -> Array:
+    return np.asarray(np.abs(seen.got - want) <= room)
 
 
 def _from_other_slices(seen: Evidence, axis: int) -> bool:
@@ -268,7 +269,7 @@ def _from_other_slices(seen: Evidence, axis: int) -> bool:
     for place in range(len(got)):
         if not bad[place].any():
             continue
-        match = (np.abs(got[place] - want) <= room[place]) | ~bad[place]
+        match = (np.abs(got[place] - want) <= room) | ~bad[place]
         whole = match.reshape(len(want), -1).all(axis=1)
         whole[place] = False
         if not whole.any():
@@ -317,6 +318,6 @@ def block(seen: Evidence) -> str:
     """A rectangle, or every k-th element."""
     if "tile" in seen.pattern.names:
         return "a tile: one block of the kernel's output"
-    if {"period", "checkerboard"} & set(seen.pattern.names):
+    if {"period", "checkerboard"} & set(seen.pattern.names) and not elsewhere(seen):
         return "a period: a stride, vector width or interleaving"
     return ""

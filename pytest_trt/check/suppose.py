@@ -24,7 +24,7 @@ def suppose_kernels(seen: Evidence) -> str:
 
 
 def _suppositions(seen: Evidence) -> Iterator[tuple[str, bool]]:
-    last = seen.graph.producer.get(seen.name)
+    last = seen.stem
     if last is not None and seen.name not in seen.known:
         yield from _epilogue(seen, last)
     node = seen.products
