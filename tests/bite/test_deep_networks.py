@@ -12,7 +12,6 @@ from pytest_trt.records import Settings
 from pytest_trt.runtime.load import discover
 from tests.unit.check.deep_models import PROFILE, SHAPE, deep_model
 
-
 # A TensorRT that cannot show tensors between layers: marked outputs and the logits are all that is seen.
 BLIND = "tensorrt-10.0"
 
