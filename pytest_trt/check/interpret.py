@@ -11,13 +11,14 @@ import numpy as np
 
 from pytest_trt.check.graph import FLOAT_KINDS, Graph, Node
 from pytest_trt.numerics.bounds import Bound, Contract, store, widen
-from pytest_trt.numerics.formats import FORMATS, U32
+from pytest_trt.numerics.formats import FORMATS, U32, round_to
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Pointwise operators that a builder may fuse behind the operator that feeds them.
 EPILOGUE = frozenset(
     "Add Sub Mul Div Relu LeakyRelu PRelu Clip BatchNormalization Sigmoid Tanh HardSigmoid HardSwish Elu Max Min "
-    "Neg Abs Exp Sqrt".split()
+    "Neg Abs Exp Sqrt Erf Gelu Mish Softplus Softsign Selu Celu ThresholdedRelu Pow Log Reciprocal Floor Ceil Round Sign Sum "
+    "Mean Sin Cos Where".split()
 )
 
 Handler = Callable[["Step"], "list[Bound]"]
@@ -144,6 +145,9 @@ def interpret(
             known = _without_overflow(node, args)
             stored = _certain(graph, node, kind, contract, keep)
             made = handler(Step(node, known, contract, kind, graph.opset, memo, fast, stored))
+            if not made:
+                # This form of the operator has no limit.
+                result.unknown[node.op] += 1
             for name, bound in zip(node.outputs, made, strict=False):
                 if name:
                     result.tensors[name] = _stored(graph, node, name, bound, kind, contract, keep)
@@ -209,13 +213,16 @@ def _stored(
     fusable = name not in keep and is_fusable(graph, node, name)
     if kind != "fp32" and not contract.weak and fusable and contract.fused:
         # Kept in FP32 on the way to its reader: one rounding to FP32.
-        return (
-            _clean(replace(widen(bound, U32 * np.abs(bound.mid)), kind=kind))
-            if not bound.is_exact
-            else _in_fp32(bound, kind)
-        )
-    may_skip = fusable or (contract.weak and kind != "fp32")
+        return _in_fp32(bound, kind) if bound.is_exact else _clean(replace(_kept_in_fp32(bound), kind=kind))
+    may_skip = fusable or (contract.weak and kind != "fp32") or _may_merge(graph, node, name, contract, keep)
     return store(bound, kind, may_skip=may_skip, ties=contract.ties, flush=contract.flush)
+
+
+def _may_merge(graph: Graph, node: Node, name: str, contract: Contract, keep: frozenset[str]) -> bool:
+    """Tell whether a compiler of whole blocks may keep a tensor with several pointwise readers in registers."""
+    if contract.fused or name in keep or name in graph.outputs or node.op not in EPILOGUE | HEAVY:
+        return False
+    return all(reader.op in EPILOGUE for reader in graph.readers.get(name, ()))
 
 
 def _certain(graph: Graph, node: Node, kind: str, contract: Contract, keep: frozenset[str]) -> str | None:
@@ -223,7 +230,14 @@ def _certain(graph: Graph, node: Node, kind: str, contract: Contract, keep: froz
     name = node.outputs[0]
     if len(node.outputs) != 1 or kind not in FORMATS or (contract.weak and kind != "fp32"):
         return None
-    return kind if name in keep or not is_fusable(graph, node, name) else None
+    open_ = is_fusable(graph, node, name) or _may_merge(graph, node, name, contract, keep)
+    return kind if name in keep or not open_ else None
+
+
+def _kept_in_fp32(bound: Bound) -> Bound:
+    """Return a bound with room for one rounding to FP32; elements that are known to be FP32 numbers need none."""
+    settled = (bound.low == bound.high) & (round_to(bound.mid, "fp32") == bound.mid)
+    return widen(bound, np.where(settled | ~np.isfinite(bound.mid), 0.0, U32 * np.abs(bound.mid)))
 
 
 def _in_fp32(bound: Bound, kind: str) -> Bound:

@@ -145,8 +145,9 @@ def _extreme(step: Step) -> list[Bound]:
     made = step.arg(0)
     for position in range(1, len(step.args)):
         other = step.arg(position)
-        loose = nan_is_open(made, any_loose(made, other))
-        loose = nan_is_open(other, loose)
+        loose = any_loose(made, other)
+        if step.contract.nan == "any":
+            loose = nan_is_open(other, nan_is_open(made, loose))
         mid = np.asarray(function(made.mid, other.mid))
         ends = (np.asarray(function(made.low, other.low)), np.asarray(function(made.high, other.high)))
         open_ = None if loose is None else shaped(loose, mid)
@@ -158,7 +159,11 @@ def _extreme(step: Step) -> list[Bound]:
 
 
 def nan_is_open(x: Bound, loose: np.ndarray | None) -> np.ndarray | None:
-    """Return `loose` with NaN inputs added: what Max, Min, Clip and ReLU make of a NaN is the vendor's choice."""
+    """Return `loose` with NaN inputs added.
+
+    What ReLU makes of a NaN is the vendor's choice: the maximum instruction of GPUs gives the other operand. Max, Min and Clip
+    have to keep it (the ONNX operators are numpy's) unless the contract says otherwise.
+    """
     is_nan = np.isnan(x.mid)
     if not is_nan.any():
         return loose
@@ -189,7 +194,7 @@ def _relu(step: Step) -> list[Bound]:
     made = monotone(step, x, lambda v: np.maximum(v, 0.0), None)
     made = replace(made, loose=nan_is_open(step.arg(0), made.loose))
     if x.overflow is not None:
-        made = replace(made, overflow=x.overflow, low=np.where(x.overflow, 0.0, made.low))
+        made = replace(made, overflow=x.overflow, may_vanish=True)
     return [made]
 
 
@@ -311,7 +316,9 @@ def _clip(step: Step) -> list[Bound]:
         high = high if most is None else float(most.mid.reshape(-1)[0])
     made = monotone(step, x, lambda v: np.minimum(np.maximum(v, low), high), None)
     made = lowest_for_infinity(made, below=low == -np.inf, above=high == np.inf)
-    return [replace(made, loose=nan_is_open(x, made.loose))]
+    if step.contract.nan == "any":
+        made = replace(made, loose=nan_is_open(x, made.loose))
+    return [made]
 
 
 @handles("Neg")

@@ -32,9 +32,11 @@ SCALED = "inputs times a power of two give outputs times it"
 # Operators that compute each row of their first input from that row alone.
 _ROW_WISE = frozenset(
     "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool BatchNormalization Relu LeakyRelu Clip Sigmoid "
-    "Tanh HardSigmoid HardSwish Elu Exp Sqrt Neg Abs Erf Cast Identity QuantizeLinear DequantizeLinear Constant".split()
+    "Tanh HardSigmoid HardSwish Elu Exp Sqrt Neg Abs Erf Cast Identity QuantizeLinear DequantizeLinear Constant "
+    "Gelu Mish Softplus Softsign Selu Celu ThresholdedRelu Log Reciprocal Floor Ceil Round Sign Sin Cos InstanceNormalization "
+    "GroupNormalization LRN".split()
 )
-_PAIRS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min"})
+_PAIRS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean"})
 
 
 def works_row_by_row(graph: Graph) -> bool:

@@ -86,6 +86,8 @@ class Bound:
         Elements on which nothing is promised.
     overflow : bool ndarray or None
         Elements that may as well be infinite or NaN: a partial sum may overflow.
+    may_vanish : bool
+        These may also be zero: a ReLU read them.
     kind : str
         Storage type: a key of `FORMATS`, or `int8`, `int32`, `int64`, `bool`, `fp64`.
     sigma, bias : float64 ndarray or None
@@ -103,6 +105,7 @@ class Bound:
     sigma: Float64 | None = None
     bias: Float64 | None = None
     overflow: BoolArray | None = None
+    may_vanish: bool = False
     _lsb: list[int | None] = field(default_factory=list, repr=False)
     # The format that every end is a number of, where it was stored just so: no copy with other ends inherits it.
     _grid: str | None = field(default=None, init=False, repr=False, compare=False)

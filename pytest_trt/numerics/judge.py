@@ -66,7 +66,8 @@ def measure(got: Array, want: Bound) -> Measure:
     if want.loose is not None:
         inside |= want.loose
     if want.overflow is not None:
-        inside |= want.overflow & ~np.isfinite(value)
+        lost = ~np.isfinite(value)
+        inside |= want.overflow & (lost | (value == 0) if want.may_vanish else lost)
     if inside.all():
         return Measure(total, want.judged, want.certified)
     bad = ~inside
