@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_trt.errors import SettingsError
 from pytest_trt.settings import (
+    ALLOWANCES,
     BATTERIES,
     BUDGETS,
     DATA_KINDS,
@@ -271,6 +272,16 @@ OPTIONS: tuple[Option, ...] = (
         f"rungs of the ladder that pass: {', '.join(RUNGS)}; default all, but where the tactic's name says "
         "direct",
         _some_of(RUNGS),
+        many=True,
+    ),
+    Option(
+        "--trt-allow",
+        "trt_allow",
+        "allow",
+        "LIST",
+        "what a kernel may do besides: ties (round an exact tie to either neighbour), flush (take subnormal numbers for "
+        "zero), nan (lose a NaN in a sum); default none",
+        _some_of(ALLOWANCES),
         many=True,
     ),
     Option(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_trt.settings import (
+    ALLOWANCES,
     BATTERIES,
     BUDGETS,
     DATA_KINDS,
@@ -19,6 +20,7 @@ from pytest_trt.settings import (
 )
 
 __all__ = [
+    "ALLOWANCES",
     "BATTERIES",
     "BUDGETS",
     "CONFORMS",

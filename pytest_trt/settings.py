@@ -12,6 +12,7 @@ from types import MappingProxyType
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 RUNTIMES = ("auto", "tensorrt", "tensorrt_rtx", "emulator", "off")
 RUNGS = ("direct", "unfused", "splitk", "winograd", "fft")
+ALLOWANCES = ("ties", "flush", "nan")
 REQUIREMENTS = ("gpu", "build", "execute", "golden")
 
 DATA_KINDS = (
@@ -79,6 +80,7 @@ class Settings:
     data: tuple[str, ...] = BATTERIES["quick"]
     require: frozenset[str] = frozenset()
     rungs: tuple[str, ...] = RUNGS
+    allow: tuple[str, ...] = ()
     int8: str = "explicit"
     typing: str = "auto"
     seed: int = 0

@@ -76,5 +76,7 @@ def replay_line(verdict: Verdict, settings: Settings) -> str:
             words.append(f"--trt-{option}={value}")
     if settings.data != BATTERIES[BUDGETS[settings.budget].battery]:
         words.append(f"--trt-data={','.join(settings.data)}")
+    if settings.allow:
+        words.append(f"--trt-allow={','.join(settings.allow)}")
     words += [f"--trt-fault={fault}" for fault in settings.faults]
     return " ".join(words)

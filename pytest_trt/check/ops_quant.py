@@ -62,10 +62,14 @@ def _quantize(step: Step) -> list[Bound]:
     mid = level(x.mid, 0.0)
     loose = np.isnan(x.mid) if x.loose is None else x.loose | np.isnan(x.mid)
     open_ = loose if loose.any() else None
-    if x.is_exact and bool(np.all(np.frexp(scale)[0] == 0.5)):
+    if x.is_exact and bool(np.all(np.frexp(scale)[0] == 0.5)) and step.contract.ties == "even":
         return [replace(Bound.exact(mid, kind), loose=open_)]
     # x / s, or x times a rounded 1 / s: three roundings.
     ratio = 3 * U32 * np.abs(np.where(np.isfinite(x.mid), x.mid, 0.0) / scale)
+    # The quotient by a power of two is exact.
+    ratio = np.where(np.frexp(scale)[0] == 0.5, 0.0, ratio)
+    if step.contract.ties == "any":
+        ratio = ratio + 2.0**-40 * np.maximum(np.abs(mid), 1.0)
     low, high = level(x.low, -ratio), level(x.high, ratio)
     if np.array_equal(low, high) and np.array_equal(low, mid):
         return [replace(Bound.exact(mid, kind), loose=open_)]

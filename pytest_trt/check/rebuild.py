@@ -69,7 +69,7 @@ def _again(subject: Subject, model: ModelProto | None = None, flags: frozenset[s
         prepared = replace(prepared, model=model, matched=model)
     prepared = replace(prepared, flags=prepared.flags | flags)
     graph = subject.graph if model is None else None
-    return Subject(subject.rt, prepared, subject.profile, graph=graph)
+    return Subject(subject.rt, prepared, subject.profile, graph=graph, allow=subject.allow)
 
 
 def _answers(relation: str, other: Subject, bases: Sequence[Base]) -> Broken | None:

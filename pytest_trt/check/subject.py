@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from functools import cached_property
 from typing import Any
@@ -44,6 +44,8 @@ class Subject:
         Further fields of `BuildRequest`.
     graph : Graph, optional
         Of `prepared.matched`, where it has been read already.
+    allow : collection of str
+        Members of `records.ALLOWANCES`: what a kernel may do besides.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Subject:
         outputs: tuple[str, ...] = (),
         build: Mapping[str, Any] | None = None,
         graph: Graph | None = None,
+        allow: Collection[str] = (),
     ) -> None:
         self.rt = rt
         self.prepared = prepared
@@ -65,6 +68,7 @@ class Subject:
         self._build = dict(build or {})
         self._session: Session | None = None
         self._graph = graph
+        self.allow = frozenset(allow)
 
     @cached_property
     def graph(self) -> Graph:
@@ -80,6 +84,9 @@ class Subject:
             sm=self.rt.gpu.sm,
             weak=not self.prepared.strong and precision in ("fp16", "bf16"),
             statistics=True,
+            ties="any" if "ties" in self.allow else "even",
+            flush="flush" in self.allow,
+            nan="any" if "nan" in self.allow else "propagate",
         )
 
     @cached_property
@@ -125,7 +132,14 @@ class Subject:
         # Nobody asks a sibling for its layers.
         build = self._build | {"detailed": False}
         return Subject(
-            self.rt, self.prepared, profile, cache=self._cache, outputs=outputs, build=build, graph=self.graph
+            self.rt,
+            self.prepared,
+            profile,
+            cache=self._cache,
+            outputs=outputs,
+            build=build,
+            graph=self.graph,
+            allow=self.allow,
         )
 
     def close(self) -> None:

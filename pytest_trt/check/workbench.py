@@ -132,7 +132,7 @@ class Workbench:
         prepared = prepare(loaded, precision, strong=self.is_strong(rt), ranges=ranges)
         if profile is None and graph.dynamic:
             shapes_for(graph, None, None)  # says which input lacks a size, and how to give it
-        return Subject(rt, prepared, profile, cache=self._cache(rt), build=build)
+        return Subject(rt, prepared, profile, cache=self._cache(rt), build=build, allow=self.settings.allow)
 
     def engine(self, model: Any, precision: str, profile: Profile | None = None) -> Any:
         """Return a raw engine."""
@@ -253,7 +253,8 @@ class Workbench:
         if not kinds:
             raise UsageError("no data kind is left to run", why=f"asked for {data}, at {precision}")
         shared = source if prepared.matched is loaded else None
-        with Subject(rt, prepared, profile, cache=self._cache(rt), graph=shared) as subject:
+        made = Subject(rt, prepared, profile, cache=self._cache(rt), graph=shared, allow=self.settings.allow)
+        with made as subject:
             rungs = rungs_of(subject.plan.layers, self.settings.rungs, asked="rungs" in self.settings.given)
             examiner = Examiner(subject, source, rungs, tolerance, self.recall)
             if not fallback:
