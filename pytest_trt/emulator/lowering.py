@@ -70,6 +70,8 @@ class Step:
         rounded graph input, or itself.
     product : IntegerProduct or None
         The integer arithmetic of a quantized convolution or matrix product.
+    readers : dict of str to tuple of str
+        Output to the operators that read it; empty where it is an output of the network.
     """
 
     node: NodeProto
@@ -80,6 +82,7 @@ class Step:
     elems: dict[str, int] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     product: IntegerProduct | None = None
+    readers: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def rounds_inputs(self) -> bool:
@@ -192,6 +195,9 @@ class _Lowering:
         else:
             working = dtypes.short_of(elem)
         step = Step(node, working, product=product)
+        for name in filter(None, node.output):
+            users = () if name in self.graph.outputs else self.consumers.get(name, ())
+            step.readers[name] = tuple(user.op_type for user in users)
         rounded = {name: self._rounding(node, name, kept, product) for name in node.output if name}
         rename = {name: f"{name}@exact" for name, to in rounded.items() if to}
         if product is not None:

@@ -150,6 +150,7 @@ def node_fields(
         "outputs": {name: _shown(array, step.elems.get(name, 0)) for name, array in outputs.items()},
         "exact": before,
         "scales": scales,
+        "readers": dict(step.readers),
     }
 
 

@@ -18,8 +18,6 @@ _POINTWISE = ("Add", "Sub", "Mul", "Relu", "Clip", "BatchNormalization")
 @honest("fp16 bf16")
 def epilogue_fused(site: Any) -> None:
     """Keep a sum of products in FP32 through the operators behind it, and store once at the end. Honest."""
-    if site.kind == "build":
-        remember.learn(site)
     if site.kind != "node" or site.precision not in ("fp16", "bf16") or site.scales:
         return
     name = next(iter(site.outputs))

@@ -49,9 +49,6 @@ Order = Callable[[Epilogue, "Float32 | None"], Float32]
 
 def requantise(site: Any, order: Order) -> None:
     """Let quantized products and the QuantizeLinear behind them round in another order."""
-    if site.kind == "build":
-        remember.learn(site)
-        return
     if site.kind != "node":
         return
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
