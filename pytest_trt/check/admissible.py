@@ -64,7 +64,7 @@ class Admissible:
         self.graph = graph
         self.contract = contract
         self.rungs = tuple(rungs)
-        self._exact = {
+        self.exact = {
             name: Bound.exact(values.astype(np.float64), graph.inputs[name][0])
             for name, values in feeds.items()
         }
@@ -79,7 +79,7 @@ class Admissible:
         key = (rung, likely and self._has_likely)
         if key not in self._known:
             contract = replace(self.contract.rung(rung), likely=key[1])
-            self._known[key] = interpret(self.graph, self._exact, contract, memo=self._memo, fast=self._fast)
+            self._known[key] = interpret(self.graph, self.exact, contract, memo=self._memo, fast=self._fast)
         return self._known[key]
 
     def judge(self, name: str, got: Array, *, statistics: bool) -> Judged:

@@ -12,7 +12,7 @@ import numpy as np
 from pytest_trt.check.admissible import Admissible, Widest
 from pytest_trt.check.diagnose import explain
 from pytest_trt.check.graph import FLOAT_KINDS, Graph
-from pytest_trt.check.layers import breaks_fusion, choose_marks, is_deep, judge_layers
+from pytest_trt.check.layers import LayerReport, breaks_fusion, choose_marks, is_deep, judge_layers
 from pytest_trt.check.operators import with_limit
 from pytest_trt.check.recall import Recall
 from pytest_trt.check.reference import OnnxRuntime
@@ -26,6 +26,7 @@ from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
 from pytest_trt.numerics.judge import SIGMAS, Measure, measure
 from pytest_trt.records import CONFORMS, MISTRUSTED, SUSPICIOUS, VIOLATES, Finding, Tolerance
+from pytest_trt.runtime.debug import show_tensors
 
 # A reference on which fewer elements than this were compared says nothing about being constant.
 TRUST_SIZE = 32
@@ -120,8 +121,9 @@ class Examiner:
 
     def close(self) -> None:
         """Release what was built besides the subject itself."""
-        if self._marked is not None:
-            self._marked.close()
+        for other in (self._marked, self.__dict__.get("_shown")):
+            if other is not None:
+                other.close()
 
     def _judge(
         self, admissible: Admissible, got: Mapping[str, Array], want: Mapping[str, Array], data: str
@@ -157,6 +159,7 @@ class Examiner:
     def _climb(self, name: str, got: Array, admissible: Admissible, data: str) -> None:
         """Judge one output on the rungs of the ladder."""
         judged = admissible.judge(name, got, statistics=data not in STRUCTURED)
+        before = len(self.result.findings)
         if judged.status == SUSPICIOUS:
             self._accept(name, data, measure(got, admissible.on(judged.rung).tensors[name]), judged.rung)
             why = "inside the hard limit: no proof, but no accident"
@@ -164,6 +167,15 @@ class Examiner:
         else:
             note = "" if judged.status == CONFORMS else f"no rung admits it (tried: {', '.join(self.rungs)})"
             self._accept(name, data, judged.measure, judged.rung, note)
+        for place in range(before, len(self.result.findings)):
+            self.result.findings[place] = explain(
+                self.result.findings[place],
+                self.graph,
+                admissible.exact,
+                got,
+                judged.limits,
+                self.subject.contract.rung("unfused" if "unfused" in self.rungs else "direct"),
+            )
 
     def _tolerated(self, want: Array) -> Bound:
         assert self.tolerance is not None
@@ -180,6 +192,28 @@ class Examiner:
         inner = self._marked.run(feeds)
         contract, drawn = self.subject.contract, data not in STRUCTURED
         report = judge_layers(self.graph, feeds, inner, contract, self.rungs, statistics=drawn)
+        self._add_layers(report, inner, data)
+        if not report.bad:
+            self._look_inside(feeds, inner, data)
+        if not self.result.unjudged:
+            limited = with_limit()
+            self.result.unjudged.update(node.op for node in self.graph.nodes if node.op not in limited)
+        limits = self._noise_limits(feeds, got, want, data)
+        for name, values in want.items():
+            if name not in got:
+                self._fail("compared", name, data, note="the engine does not give this output")
+            elif got[name].shape != values.shape:
+                self._fail("shape", name, data, note=f"shape {got[name].shape}, want {values.shape}")
+            elif values.dtype.kind == "f" and np.isfinite(values).all() and not np.isfinite(got[name]).all():
+                bad = ~np.isfinite(got[name])
+                at = tuple(int(i) for i in np.argwhere(bad)[0])
+                self._fail(
+                    "nan", name, data, note=f"{int(bad.sum())} values are not finite, the first at {at}"
+                )
+        return limits
+
+    def _add_layers(self, report: LayerReport, inner: Mapping[str, Array], data: str) -> None:
+        """Count the layers of one run, and add a finding for each that is wrong, in graph order."""
         bad = report.bad
         for entry in report.judged:
             self.result.compared += entry.measure.judged
@@ -201,27 +235,39 @@ class Examiner:
             )
             found = replace(found, layer=entry.layer)
             if entry.limits is not None:
-                before, tried = report.before(entry.tensor), contract.rung(entry.rung)
+                before, tried = report.before(entry.tensor), self.subject.contract.rung(entry.rung)
                 found = explain(
                     found, self.graph, before, inner[entry.tensor], entry.limits, tried, frozenset(inner)
                 )
             self.result.findings.append(found)
-        if not self.result.unjudged:
-            limited = with_limit()
-            self.result.unjudged.update(node.op for node in self.graph.nodes if node.op not in limited)
-        limits = self._noise_limits(feeds, got, want, data)
-        for name, values in want.items():
-            if name not in got:
-                self._fail("compared", name, data, note="the engine does not give this output")
-            elif got[name].shape != values.shape:
-                self._fail("shape", name, data, note=f"shape {got[name].shape}, want {values.shape}")
-            elif values.dtype.kind == "f" and np.isfinite(values).all() and not np.isfinite(got[name]).all():
-                bad = ~np.isfinite(got[name])
-                at = tuple(int(i) for i in np.argwhere(bad)[0])
-                self._fail(
-                    "nan", name, data, note=f"{int(bad.sum())} values are not finite, the first at {at}"
-                )
-        return limits
+
+    def _look_inside(self, feeds: Mapping[str, Array], inner: Mapping[str, Array], data: str) -> None:
+        """Judge the layers of the plain engine too, where TensorRT shows tensors without breaking fusion.
+
+        Such tensors carry the engine's own names, and may have its own layout. Only those that are nearly what the marked engine
+        gave under the same name are looked at: in another layout nothing would be near.
+        """
+        shown = self._shown
+        if shown is None:
+            return
+        with show_tensors(shown.session) as seen:
+            got = shown.run(feeds)
+        near = {n: v for n, v in seen.items() if n in inner and n not in got and _is_alike(v, inner[n])}
+        given = {**near, **{n: v for n, v in got.items() if n in inner}}
+        report = judge_layers(
+            self.graph,
+            feeds,
+            given,
+            self.subject.contract,
+            self.rungs,
+            statistics=data not in STRUCTURED,
+            same=inner,
+        )
+        self._add_layers(report, given, data)
+
+    @cached_property
+    def _shown(self) -> Subject | None:
+        return self.subject.with_tensors_shown()
 
     def _noise_limits(
         self, feeds: Mapping[str, Array], got: Mapping[str, Array], want: Mapping[str, Array], data: str
@@ -407,6 +453,18 @@ def _says_something(values: Array) -> bool:
         return True
     other = int(np.count_nonzero(values != values.reshape(-1)[0]))
     return other >= TRUST_SHARE * values.size
+
+
+def _is_alike(got: Array, want: Array) -> bool:
+    """Tell whether two engines' values of a tensor are the same but for small errors: a tenth of their size."""
+    if got.shape != want.shape or got.dtype != want.dtype:
+        return False
+    if got.dtype.kind != "f":
+        return bool((got == want).mean() > 0.5)
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap, size = got.astype(np.float64) - want, want.astype(np.float64)
+    finite = np.isfinite(gap)
+    return bool(np.sum(gap[finite] ** 2) <= 0.01 * np.sum(size[finite] ** 2))
 
 
 def _near(got: Array, want: Array) -> bool:

@@ -26,6 +26,7 @@ BUILD_OPTIONS = {entry.name for entry in fields(BuildRequest)} - {
     "clear",
     "profile",
     "outputs",
+    "shown",
 }
 
 
@@ -128,9 +129,15 @@ class Subject:
         """Return the same subject built for another profile."""
         return self._sibling(profile, self.outputs)
 
-    def _sibling(self, profile: Profile | None, outputs: tuple[str, ...]) -> Subject:
+    def with_tensors_shown(self) -> Subject | None:
+        """Return the same subject, fused alike, whose runs show the tensors between layers; None where TensorRT cannot."""
+        if not self.rt.features.unfused_debug_tensors:
+            return None
+        return self._sibling(self.profile, self.outputs, shown=True)
+
+    def _sibling(self, profile: Profile | None, outputs: tuple[str, ...], *, shown: bool = False) -> Subject:
         # Nobody asks a sibling for its layers.
-        build = self._build | {"detailed": False}
+        build = self._build | {"detailed": False} | ({"shown": True} if shown else {})
         return Subject(
             self.rt,
             self.prepared,

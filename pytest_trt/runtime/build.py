@@ -46,6 +46,8 @@ class BuildRequest:
         Further optimization profiles, indices 1 and up.
     outputs : tuple of str
         Inner tensors to mark as outputs as well.
+    shown : bool
+        The tensors between layers can be shown while the engine runs, where this TensorRT can: fusion stays as it is.
     workspace_bytes : int, optional
         Limit of the workspace pool.
     detailed : bool
@@ -63,6 +65,7 @@ class BuildRequest:
     profile: Profile | None = None
     more_profiles: tuple[Profile, ...] = ()
     outputs: tuple[str, ...] = ()
+    shown: bool = False
     workspace_bytes: int | None = None
     detailed: bool = True
     sm: int | None = None
@@ -91,6 +94,7 @@ class BuildRequest:
                 for profile in self.profiles
             ],
             "outputs": list(self.outputs),
+            "shown": self.shown,
             "workspace": self.workspace_bytes,
             "detailed": self.detailed,
             "ranges": sorted((self.dynamic_ranges or {}).items()),
@@ -178,6 +182,8 @@ class _Build:
         if network.num_outputs == 0:
             raise ModelError("the model has no output", mend="add graph outputs to the ONNX model")
         self._mark_outputs(network)
+        if self.request.shown and self.rt.features.unfused_debug_tensors:
+            network.mark_unfused_tensors_as_debug_tensors()
         config = self._made(builder.create_builder_config(), "a builder config")
         flags = self._configure(config)
         self._set_ranges(network)

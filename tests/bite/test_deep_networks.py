@@ -66,3 +66,11 @@ def test_errors_of_a_layer_inside_its_hard_limit_are_suspicious(fault, check):
     verdict = judge(fault, "fp32", inputs={"x": x})
     assert [(f.check, f.status, f.layer) for f in verdict.findings] == [(check, "suspicious", "head")]
     assert judge(precision="fp32", inputs={"x": x}).status == "conforms"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_layer_that_is_wrong_in_the_plain_engine_alone_is_seen_where_tensors_are_shown(precision):
+    found = judge("plain_layer_scaled", precision).findings[0]
+    assert (found.tensor, found.layer, found.status) == ("r3", "relu3", "violates")
+    blind = judge("plain_layer_scaled", precision, emulate=BLIND)
+    assert "relu3" not in {other.layer for other in blind.findings}
