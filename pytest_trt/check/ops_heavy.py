@@ -88,7 +88,9 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
         error = error + _algorithm(step, products, x, w, sums.magnitude)
         if contract.flush:
             error = error + _flushed(products, x, w, sums)
-        made.overflow = keep.may_overflow(sums.magnitude, sums.terms)
+        _open(made, step, products, x, w, keep, sums)
+    elif exact is not None and exact.any():
+        made.requantised = np.where(exact, _requantisation(sums), 0.0)
     finite = np.isfinite(sums.mid)
     if not finite.all():
         error = np.where(finite, error, 0.0)
@@ -204,9 +206,30 @@ def _error(keep: Accumulator, sums: Sums, reading: float) -> Float64:
     return error * (1 + reading) + reading * sums.products if reading else error
 
 
-def _int8_error(step: Step, x: Bound, sums: Sums) -> Float64:
+def _requantisation(sums: Sums) -> Float64:
     bias_part = sums.magnitude - sums.products
-    error = REQUANT_ROUNDINGS * U32 * (np.abs(sums.mid) + 2 * bias_part)
+    return np.asarray(REQUANT_ROUNDINGS * U32 * (np.abs(sums.mid) + 2 * bias_part))
+
+
+def _open(
+    made: Bound, step: Step, products: Products, x: Bound, w: Bound, keep: Accumulator, sums: Sums
+) -> None:
+    """Mark where a partial sum may overflow, or an algorithm may spread what is not finite."""
+    made.overflow = keep.may_overflow(sums.magnitude, sums.terms)
+    algorithm = step.contract.algorithm
+    if algorithm == "splitk" and x.kind in ("fp16", "bf16"):
+        beyond = sums.magnitude * (1 + sums.terms * U32) >= FORMATS[x.kind].largest
+        made.overflow = beyond if made.overflow is None else made.overflow | beyond
+    if algorithm in ("winograd", "fft") and products.window is not None:
+        # Every output of a tile, or of a plane, sees all of its inputs.
+        spoilt = ~np.isfinite(x.mid).all(axis=tuple(range(1, x.mid.ndim)), keepdims=True)
+        if spoilt.any() or not np.isfinite(w.mid).all():
+            lost = np.broadcast_to(spoilt | (not np.isfinite(w.mid).all()), sums.mid.shape)
+            made.loose = lost if made.loose is None else made.loose | lost
+
+
+def _int8_error(step: Step, x: Bound, sums: Sums) -> Float64:
+    error = _requantisation(sums)
     if not step.contract.integer:
         single = Accumulator(rounds_products=True)
         error = error + single.error(sums.mid, sums.magnitude, sums.magnitude, sums.terms)
@@ -259,7 +282,7 @@ def _algorithm(step: Step, products: Products, x: Bound, w: Bound, magnitude: Fl
     """Return what the algorithm of the rung adds to the error of direct summation."""
     algorithm, window = step.contract.algorithm, products.window
     if algorithm == "splitk" and x.kind in ("fp16", "bf16"):
-        return split_error(magnitude, x.kind)
+        return split_error(magnitude, x.kind, products.terms)
     if window is None:
         return 0.0
     if algorithm == "winograd" and takes_winograd(window):

@@ -72,6 +72,11 @@ def _add(step: Step) -> list[Bound]:
     if beyond:
         masks = [np.broadcast_to(mask, made.mid.shape) for mask in beyond]
         made = replace(made, overflow=np.logical_or.reduce(masks))
+    if any(a.requantised is not None for a in (step.arg(0), step.arg(1))):
+        # The other addend is scaled by itself in a fused epilogue.
+        known = sum(0.0 if a.requantised is None else a.requantised for a in (step.arg(0), step.arg(1)))
+        sizes = np.abs(step.arg(0).mid) + np.abs(step.arg(1).mid)
+        made = replace(made, requantised=np.asarray(known + 3 * U32 * sizes))
     return [made]
 
 
@@ -195,6 +200,8 @@ def _relu(step: Step) -> list[Bound]:
     made = replace(made, loose=nan_is_open(step.arg(0), made.loose))
     if x.overflow is not None:
         made = replace(made, overflow=x.overflow, may_vanish=True)
+    if x.requantised is not None:
+        made = replace(made, requantised=x.requantised)
     return [made]
 
 

@@ -66,6 +66,9 @@ def _quantize(step: Step) -> list[Bound]:
         return [replace(Bound.exact(mid, kind), loose=open_)]
     # x / s, or x times a rounded 1 / s: three roundings.
     ratio = 3 * U32 * np.abs(np.where(np.isfinite(x.mid), x.mid, 0.0) / scale)
+    if raw.requantised is not None:
+        # A kernel may fold the scale into its own factor and bias, and rounds both.
+        ratio = ratio + np.where(np.isfinite(raw.requantised), raw.requantised, 0.0) / scale
     # The quotient by a power of two is exact.
     ratio = np.where(np.frexp(scale)[0] == 0.5, 0.0, ratio)
     if step.contract.ties == "any":

@@ -88,6 +88,8 @@ class Bound:
         Elements that may as well be infinite or NaN: a partial sum may overflow.
     may_vanish : bool
         These may also be zero: a ReLU read them.
+    requantised : float64 ndarray or None
+        Behind an INT8 product: what a kernel that folds the output's scale into its own may round, also where the sum is exact.
     kind : str
         Storage type: a key of `FORMATS`, or `int8`, `int32`, `int64`, `bool`, `fp64`.
     sigma, bias : float64 ndarray or None
@@ -106,6 +108,7 @@ class Bound:
     bias: Float64 | None = None
     overflow: BoolArray | None = None
     may_vanish: bool = False
+    requantised: Float64 | None = None
     _lsb: list[int | None] = field(default_factory=list, repr=False)
     # The format that every end is a number of, where it was stored just so: no copy with other ends inherits it.
     _grid: str | None = field(default=None, init=False, repr=False, compare=False)

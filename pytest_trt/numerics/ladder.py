@@ -122,6 +122,9 @@ def fft_error(x: Float64, weight: Float64, magnitude: Float64, groups: int) -> F
     return np.asarray(U32 * (3 * math.log2(max(plane, 2)) + weight.shape[1]) * total + 3 * U32 * magnitude)
 
 
-def split_error(magnitude: Float64, kind: str) -> Float64:
-    """Return what 16-bit partial sums cost: each is rounded once, and their moduli add up to at most A."""
-    return FORMATS[kind].roundoff * magnitude + FORMATS[kind].quantum
+def split_error(magnitude: Float64, kind: str, terms: int) -> Float64:
+    """Return what 16-bit partial sums cost: each is rounded once, and their moduli add up to at most A.
+
+    There are as many parts as terms at most, and each may be subnormal.
+    """
+    return FORMATS[kind].roundoff * magnitude + terms / 2 * FORMATS[kind].quantum

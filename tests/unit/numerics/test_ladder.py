@@ -93,7 +93,7 @@ def test_16_bit_partial_sums_are_admitted_by_split_k():
     got = partial.astype(np.float32).sum(axis=1).astype(np.float64)
     direct = SINGLE.error(exact, magnitude, magnitude, 256)
     assert (np.abs(got - exact) > direct).any()
-    assert (np.abs(got - exact) <= direct + split_error(magnitude, "fp16")).all()
+    assert (np.abs(got - exact) <= direct + split_error(magnitude, "fp16", 256)).all()
 
 
 def test_only_three_by_three_at_stride_one_is_winograd():
