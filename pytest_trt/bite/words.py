@@ -123,8 +123,8 @@ def suite_lines(rows: Sequence[SuiteRow], excused: Mapping[str, str] = EXCUSED) 
                 [
                     clip(r.name, 34),
                     r.family,
-                    clip(_caught_by(r), 20),
-                    clip(_short(r.test), 22),
+                    clip(_caught_by(r), 17),
+                    clip(_short(r.test), 20),
                     str(r.examples),
                 ]
                 for r in faults
@@ -169,5 +169,5 @@ def _by_mutant(rows: Sequence[SuiteRow]) -> list[str]:
         caught = [row for row in members if row.outcome == "caught"]
         checks = dict.fromkeys(check for row in caught for check in row.checks)
         names = ", ".join(row.name for row in members)
-        shown.append([name, f"{len(caught)}/{len(members)}", clip(", ".join(checks), 34), clip(names, 46)])
+        shown.append([name, f"{len(caught)}/{len(members)}", clip(", ".join(checks), 34), clip(names, 38)])
     return table(["family of bugs", "caught", "by", "faults"], shown, right=(1,))

@@ -78,3 +78,19 @@ def test_suites_in_words():
     assert "broken: no_run: usage: pytest" in lines
     assert "correct kernels: 1 of 2 pass the suites" in text and "  other: refused" in text
     assert max(map(len, lines)) <= WIDTH
+
+
+def test_the_longest_names_leave_room_for_the_examples():
+    long = SuiteRow(
+        "f" * 60,
+        "concurrency",
+        ["M24"] * 9,
+        ["fp32"],
+        "caught",
+        ["check " * 9],
+        f"test_x.py::{'t' * 60}",
+        99999,
+    )
+    lines = suite_lines([long])
+    assert max(map(len, lines)) <= WIDTH
+    assert sum(line.endswith(" 99999") for line in lines) == 1
