@@ -74,8 +74,12 @@ def replay_line(verdict: Verdict, settings: Settings) -> str:
     ):
         if value != usual:
             words.append(f"--trt-{option}={value}")
-    if settings.data != BATTERIES[BUDGETS[settings.budget].battery]:
+    usual = BATTERIES[BUDGETS[settings.budget].battery]
+    kinds = tuple(where.get("data") or ())
+    if settings.data != usual:
         words.append(f"--trt-data={','.join(settings.data)}")
+    elif not set(kinds) <= {*usual, "given"}:
+        words.append(f"--trt-data={','.join(kinds)}")  # a marker's
     if settings.allow:
         words.append(f"--trt-allow={','.join(settings.allow)}")
     words += [f"--trt-fault={fault}" for fault in settings.faults]
