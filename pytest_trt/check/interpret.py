@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_trt.check.graph import FLOAT_KINDS, Graph, Node
 from pytest_trt.numerics.bounds import Bound, Contract, store, widen
-from pytest_trt.numerics.formats import FORMATS, U32, round_to
+from pytest_trt.numerics.formats import FORMATS
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Pointwise operators that a builder may fuse behind the operator that feeds them.
@@ -213,7 +213,7 @@ def _stored(
     fusable = name not in keep and is_fusable(graph, node, name)
     if kind != "fp32" and not contract.weak and fusable and contract.fused:
         # Kept in FP32 on the way to its reader: one rounding to FP32.
-        return _in_fp32(bound, kind) if bound.is_exact else _clean(replace(_kept_in_fp32(bound), kind=kind))
+        return _clean(_in_fp32(bound, kind))
     may_skip = fusable or (contract.weak and kind != "fp32") or _may_merge(graph, node, name, contract, keep)
     return store(bound, kind, may_skip=may_skip, ties=contract.ties, flush=contract.flush)
 
@@ -232,12 +232,6 @@ def _certain(graph: Graph, node: Node, kind: str, contract: Contract, keep: froz
         return None
     open_ = is_fusable(graph, node, name) or _may_merge(graph, node, name, contract, keep)
     return kind if name in keep or not open_ else None
-
-
-def _kept_in_fp32(bound: Bound) -> Bound:
-    """Return a bound with room for one rounding to FP32; elements that are known to be FP32 numbers need none."""
-    settled = (bound.low == bound.high) & (round_to(bound.mid, "fp32") == bound.mid)
-    return widen(bound, np.where(settled | ~np.isfinite(bound.mid), 0.0, U32 * np.abs(bound.mid)))
 
 
 def _in_fp32(bound: Bound, kind: str) -> Bound:
