@@ -61,7 +61,8 @@ class Eights(Floats):
             # An FP16 bias of 9 or 10 bits beside single products.
             return np.asarray((rng.integers(256, 1024, size) | 1) * rng.choice([-1.0, 1.0], size))
         if self.kind == "int_ties":
-            return rng.integers(-512, 513, size).astype(np.float64)
+            # Nine bits: no bfloat16 numbers.
+            return np.asarray((rng.integers(256, 512, size) | 1) * rng.choice([-1.0, 1.0], size))
         if self.kind == "tiny":
             return np.asarray(rng.integers(-32, 33, size) * self._QUANTUM**2, np.float64)
         return super()._draw_bias()

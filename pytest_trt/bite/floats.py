@@ -46,9 +46,17 @@ class Floats:
 
     def _draw(self, shape: tuple[int, ...], scale: battery.Scale, rng: np.random.Generator) -> Float64:
         contract = self.problem.contract
+        if self._is_wide_half:
+            rare = rng.random(shape) < 3.0 / self.problem.terms
+            return np.asarray((rng.integers(256, 512, shape) | 1) * rng.choice([-1.0, 1.0], shape) * rare)
         return self._round(
             battery.draw(self.kind, shape, STORED[contract] if contract in HALF else contract, scale, rng)
         )
+
+    @property
+    def _is_wide_half(self) -> bool:
+        """FP16 accumulators hold no sum that FP16 would round: in place of ties, few odd numbers of nine bits."""
+        return (self.kind, self.problem.contract) == ("int_ties", "fp16acc")
 
     def _round(self, values: Float64) -> Float64:
         contract = self.problem.contract
@@ -64,6 +72,8 @@ class Floats:
             )
             wide = rng.integers(2 ** (room - 1), 2**room, shape) | 1
             return np.asarray(wide * rng.choice([-1.0, 1.0], shape))
+        if self._is_wide_half:
+            return rng.choice([-1.0, 1.0], shape)
         if self.kind in INTEGER:
             reach = 3 if terms <= 128 else 2 if terms <= 256 else 1
             if self.kind == "int_wide" or (self.kind, self.problem.contract) == ("impulse_wide", "fp16acc"):
@@ -83,6 +93,8 @@ class Floats:
             # Beside single products FP16 sums are exact: up to 2**11 in all.
             wide = (rng.integers(128, 512, size) | 1) * rng.choice([-2.0, 1.0], size)
             return np.asarray(wide if kind == "impulse" else np.zeros(size))
+        if self._is_wide_half:
+            return np.asarray((rng.integers(256, 512, size) | 1) * rng.choice([-1.0, 1.0], size))
         if kind in ("int_small", "impulse_wide") or (kind in INTEGER and self.problem.contract == "fp16acc"):
             return rng.integers(-8, 9, size).astype(np.float64)
         if kind in INTEGER:
