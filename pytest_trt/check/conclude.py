@@ -74,11 +74,11 @@ def replay_line(verdict: Verdict, settings: Settings) -> str:
     ):
         if value != usual:
             words.append(f"--trt-{option}={value}")
-    usual = BATTERIES[BUDGETS[settings.budget].battery]
+    battery = BATTERIES[BUDGETS[settings.budget].battery]
     kinds = tuple(where.get("data") or ())
-    if settings.data != usual:
+    if settings.data != battery:
         words.append(f"--trt-data={','.join(settings.data)}")
-    elif not set(kinds) <= {*usual, "given"}:
+    elif not set(kinds) <= {*battery, "given"}:
         words.append(f"--trt-data={','.join(kinds)}")  # a marker's
     if settings.allow:
         words.append(f"--trt-allow={','.join(settings.allow)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from onnx.inliner import inline_local_functions
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.precision.graph import array_of
+from pytest_trt.precision.sixteen import FOLDED
 
 ModelSource = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 
@@ -176,6 +178,15 @@ class Graph:
             found = Bound.exact(values, KINDS.get(tensor.data_type, "?"))
             self._constants[name] = found
         return found
+
+    @cached_property
+    def folded(self) -> dict[str, np.ndarray]:
+        """By name of the shift of a BatchNormalization that the rewrite folded: |mean * scale| of each channel."""
+        return {
+            entry.key[len(FOLDED) :]: np.asarray(json.loads(entry.value), dtype=np.float64)
+            for entry in self.model.metadata_props
+            if entry.key.startswith(FOLDED)
+        }
 
     @cached_property
     def dynamic(self) -> dict[str, Shape]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_trt.check.graph import FLOAT_KINDS, Graph, Node
 from pytest_trt.numerics.bounds import Bound, Contract, store, widen
-from pytest_trt.numerics.formats import FORMATS
+from pytest_trt.numerics.formats import FORMATS, Float64
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Pointwise operators that a builder may fuse behind the operator that feeds them.
@@ -45,7 +45,8 @@ class Step:
     """One node with what is known of its inputs: what a handler sees.
 
     `memo` keeps sums of products from one interpretation of a graph to the next on the same inputs; `fast` lets large sums
-    be taken in FP32, their error counted; `stored` is the format that the output is rounded to for certain, or None.
+    be taken in FP32, their error counted; `stored` is the format that the output is rounded to for certain, or None;
+    `folded` is |mean * scale| of a batch normalisation that a rewrite folded, where the engine reads the original.
     """
 
     node: Node
@@ -56,6 +57,7 @@ class Step:
     memo: Memo = field(default_factory=dict)
     fast: bool = False
     stored: str | None = None
+    folded: Float64 | None = None
 
     def arg(self, position: int) -> Bound:
         """Return an input that must be there, a dequantised one rounded to its stored type."""
@@ -144,7 +146,20 @@ def interpret(
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             known = _without_overflow(node, args)
             stored = _certain(graph, node, kind, contract, keep)
-            made = handler(Step(node, known, contract, kind, graph.opset, memo, fast, stored))
+            folded = next((graph.folded[n] for n in node.inputs if n in graph.folded), None)
+            made = handler(
+                Step(
+                    node,
+                    known,
+                    contract,
+                    kind,
+                    graph.opset,
+                    memo,
+                    fast,
+                    stored,
+                    folded if contract.weak else None,
+                )
+            )
             if not made:
                 # This form of the operator has no limit.
                 result.unknown[node.op] += 1

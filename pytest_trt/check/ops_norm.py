@@ -59,6 +59,9 @@ def _batch_norm(step: Step) -> list[Bound]:
     mid = (x.mid - centre) * factor + offset
     # Folded affine form: a x + (b - a mu), a from a division and a square root; 8 U covers either form.
     error = 8 * U32 * (np.abs(x.mid * factor) + np.abs(centre * factor) + np.abs(offset))
+    if step.folded is not None:
+        # The shift of the rewrite is b - a mu; the engine may add b and a mu one after the other.
+        error = error + 16 * U32 * step.folded.reshape(shape)
     radius = x.radius()
     if radius is not None:
         error = error + radius * np.abs(factor) * (1 + 8 * U32)

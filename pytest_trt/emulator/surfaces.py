@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Surface:
     plugin: frozenset[str]
 
 
+@cache
 def _packed() -> dict[str, Any]:
     table: dict[str, Any] = json.loads(_SOURCE.read_text(encoding="utf-8"))
     return table
@@ -108,6 +110,7 @@ def _select(table: Mapping[str, list[list[Any]]], bit: int) -> dict[str, Any]:
     return found
 
 
+@cache
 def read(product: str, version: str) -> Surface:
     """Return the surface of one exact version.
 

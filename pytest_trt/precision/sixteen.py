@@ -7,6 +7,7 @@ Here ONNX's own operator schemas decide, so one rewrite serves both types; a tes
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 import numpy as np
@@ -23,6 +24,8 @@ _TYPES = {
 BF16_OPSET = 22
 # Operators whose output type is an attribute, not the type of an input.
 _TYPED_BY_ATTRIBUTE = {"Cast": "to", "EyeLike": "dtype", "RandomNormal": "dtype", "RandomUniform": "dtype"}
+# Metadata of the rewritten model, before the name of a folded shift: |mean * scale| of each channel, JSON.
+FOLDED = "pytest_trt.folded:"
 _LARGEST = {"fp16": 65504.0, "bf16": 3.3895313892515355e38}
 
 
@@ -223,7 +226,8 @@ def _fold_batch_norms(model: ModelProto) -> None:
     """Write each BatchNormalization with constant parameters as scale and shift alone, computed in float64.
 
     A variance of a trained net may well exceed what fp16 holds (9.8e7 was seen), and TensorRT folds the four
-    parameters before it rounds them. What stays is the same operator with mean 0, variance 1 and epsilon 0.
+    parameters before it rounds them. What stays is the same operator with mean 0, variance 1 and epsilon 0. The metadata of the
+    model keep |mean * scale| of each channel: a weakly typed engine, which reads the original, may add that term by itself.
     """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -238,9 +242,15 @@ def _fold_batch_norms(model: ModelProto) -> None:
         )
         epsilon = next((entry.f for entry in node.attribute if entry.name == "epsilon"), 1e-5)
         folded = scale / np.sqrt(variance + epsilon)
+        reach, shift_name = np.abs(mean * folded), names.fresh(f"{node.name}_shift")
+        helper.set_model_props(
+            model,
+            {entry.key: entry.value for entry in model.metadata_props}
+            | {f"{FOLDED}{shift_name}": json.dumps([float(value) for value in reach])},
+        )
         values = (folded, shift - mean * folded, np.zeros_like(mean), np.ones_like(mean))
         for index, (part, value) in enumerate(zip(("scale", "shift", "zero", "one"), values, strict=True), 1):
-            name = names.fresh(f"{node.name}_{part}")
+            name = shift_name if part == "shift" else names.fresh(f"{node.name}_{part}")
             graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
             node.input[index] = name
         rest = [entry for entry in node.attribute if entry.name != "epsilon"]
