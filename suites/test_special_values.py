@@ -6,7 +6,9 @@ Claims: what a sum, a Clip, a Min or a Max reads as NaN comes out as one (the ON
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.strategies import Case
 
@@ -33,3 +35,39 @@ CASES = (
 def test_special_values(conform, text):
     """Every run looks at them, whatever its battery."""
     conform(Case.parse(text))
+
+
+@pytest.mark.trt_precision("int8")
+def test_int8_ties(trt_check):
+    """Requantisation rounds an exact tie to the even level (TensorRT documentation, "Quantization Schemes").
+
+    All scales are powers of two, so that every quotient is exact, and half of them are ties.
+    """
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-3, 4, (11, 9, 3, 3)).astype(np.int8)
+    constants = {
+        "sx": np.float32(2**-7),
+        "sw": np.full(11, 2**-5, np.float32),
+        "sy": np.float32(2**-11),
+        "z": np.int8(0),
+        "w": weights,
+        "b": (rng.integers(-4, 5, 11) * 2.0**-12).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "sx", "z"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "sx", "z"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["w", "sw"], ["wd"], axis=0),
+        helper.make_node("Conv", ["xd", "wd", "b"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("QuantizeLinear", ["c", "sy", "z"], ["yq"]),
+        helper.make_node("DequantizeLinear", ["yq", "sy", "z"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "ties",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 9, 6, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 11, 6, 6])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    sparse = rng.integers(-2, 3, (2, 9, 6, 6)) * (rng.random((2, 9, 6, 6)) < 0.2)
+    trt_check(model, {"x": (sparse * 2.0**-7).astype(np.float32)})

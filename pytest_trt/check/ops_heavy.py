@@ -13,7 +13,7 @@ from pytest_trt.check.interpret import SINGLE_SUMS, Step, handles, settle
 from pytest_trt.check.large import LARGE, LargeSums, quantum_of, takes
 from pytest_trt.numerics.accumulators import Accumulator, accumulator_of
 from pytest_trt.numerics.bounds import Bound, input_error
-from pytest_trt.numerics.formats import FORMATS, U32, Float64
+from pytest_trt.numerics.formats import FORMATS, U32, Float64, round_to
 from pytest_trt.numerics.judge import SIGMAS
 from pytest_trt.numerics.ladder import fft_error, split_error, takes_winograd, winograd_error
 from pytest_trt.numerics.linear import Window, columns, conv_transpose, transposed_terms
@@ -98,7 +98,16 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
             is_nan = np.isnan(sums.mid)
             made.loose = is_nan if made.loose is None else made.loose | is_nan
     made.low, made.high = sums.mid - error, sums.mid + error
+    if bias is not None and not is_int8 and not contract.fused and x.kind in ("fp16", "bf16"):
+        _add_separate_bias(made, bias, error, x.kind)
     return made
+
+
+def _add_separate_bias(made: Bound, bias: Bound, error: Float64, kind: str) -> None:
+    """Widen a bound by what a kernel gives that stores the products' sum before the bias is added to it."""
+    bare = made.mid - bias.mid
+    low, high = round_to(bare - error, kind) + bias.low, round_to(bare + error, kind) + bias.high
+    made.low, made.high = np.fmin(made.low, low), np.fmax(made.high, high)
 
 
 def _large(

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.check.graph import Graph
+from pytest_trt.check.graph import FLOAT_KINDS, Graph
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.formats import Array
 from pytest_trt.precision.graph import array_of
@@ -21,6 +21,8 @@ class OnnxRuntime:
     Parameters
     ----------
     source : Graph
+    unit : float
+        Every stored tensor of two and more axes is shaken by a random relative error up to this; 0 for an honest reference.
 
     Raises
     ------
@@ -28,7 +30,7 @@ class OnnxRuntime:
         ONNX Runtime does not load the model; its words are in `why`.
     """
 
-    def __init__(self, source: Graph) -> None:
+    def __init__(self, source: Graph, *, unit: float = 0.0) -> None:
         model = source.model
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
@@ -38,6 +40,8 @@ class OnnxRuntime:
         self._widened = {v.name for v in model.graph.input if v.type.tensor_type.elem_type in _LOW}
         if self._widened or _holds_16_bit(model):
             model = widened(source)
+        if unit:
+            model = _shaken(source, model, unit)
         try:
             self._session = ort.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -120,3 +124,26 @@ def widened(source: Graph) -> onnx.ModelProto:
                 graph.node.append(helper.make_node("Cast", [f"{name}//wide"], [f"{name}//low"], to=low[name]))
                 graph.node.append(helper.make_node("Cast", [f"{name}//low"], [name], to=TensorProto.FLOAT))
     return wide
+
+
+def _shaken(source: Graph, given: onnx.ModelProto, unit: float) -> onnx.ModelProto:
+    """Return a model whose inner floating tensors are multiplied by random numbers between 1 - unit and 1 + unit."""
+    model = onnx.ModelProto()
+    model.CopyFrom(given)
+    ranks = {name: len(shape) for name, (kind, shape) in source.values.items() if kind in FLOAT_KINDS}
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for number, node in enumerate(nodes):
+        after = []
+        for place, name in enumerate(node.output):
+            # A scalar or a list of numbers may be a shape, a scale or an axis.
+            if ranks.get(name, 0) < 2 or name in source.initializers or node.op_type == "Constant":
+                continue
+            still, shake = f"{name}//still", f"{name}//shake"
+            node.output[place] = still
+            drawn = helper.make_node(
+                "RandomUniformLike", [still], [shake], low=1.0 - unit, high=1.0 + unit, seed=float(number)
+            )
+            after += [drawn, helper.make_node("Mul", [still, shake], [name])]
+        model.graph.node.extend([node, *after])
+    return model

@@ -9,6 +9,7 @@ from onnx import helper
 from pytest_trt.check.admissible import Admissible
 from pytest_trt.check.graph import Graph
 from pytest_trt.numerics.bounds import Contract
+from pytest_trt.numerics.linear import Window, columns
 from pytest_trt.precision import prepare
 from tests.unit.check.models import conv_model, make_model
 
@@ -75,3 +76,20 @@ def test_a_tile_may_spread_what_is_not_finite_over_its_item_alone(rung, value):
     assert limits.loose is not None and limits.loose[1].all() and not limits.loose[0].any()
     direct = Admissible(graph, feeds, Contract()).on("direct").tensors["y"]
     assert direct.loose is None or (not direct.loose[0].any() and not direct.loose[1].all())
+
+
+def test_a_bias_may_be_added_to_a_stored_sum_where_that_rung_passes():
+    """A library adds it in a kernel of its own: the sum is rounded before the bias comes."""
+    graph, feeds = typed(0.25)
+    node = next(n for n in graph.nodes if n.op == "Conv")
+    w, bias = (graph.constant(name) for name in node.inputs[1:])
+    assert w is not None and bias is not None
+    window = Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1))
+    sums = columns(feeds["x"].astype(np.float64), window, 1).times(w.mid)
+    got = (sums.astype(np.float16) + bias.mid.astype(np.float16).reshape(1, -1, 1, 1)).astype(np.float32)
+    judged = Admissible(graph, feeds, Contract(), ("direct", "unfused")).judge("y", got, statistics=False)
+    assert (judged.status, judged.rung) == ("conforms", "unfused")
+    assert (
+        Admissible(graph, feeds, Contract(), ("direct",)).judge("y", got, statistics=False).status
+        == "violates"
+    )

@@ -107,15 +107,10 @@ def batch_norm_folded(site: Any) -> None:
 
 @honest()
 def maximum_without_nan(site: Any) -> None:
-    """Take maxima with an instruction that prefers a number to a NaN, in ReLU, Clip, Max and MaxPool. Honest."""
-    if _is_float_node(site, "Relu", "Clip"):
+    """Take maxima with an instruction that prefers a number to a NaN, in ReLU and MaxPool. Honest."""
+    if _is_float_node(site, "Relu"):
         name, stored = next(iter(site.outputs.items()))
-        lowest = site.outputs[name].dtype.type(0) if site.op_type == "Relu" else np.nanmin(stored)
-        site.outputs[name] = np.where(np.isnan(stored), lowest, stored)
-    elif _is_float_node(site, "Max") and len(site.inputs) == 2:
-        name = next(iter(site.outputs))
-        one, other = site.inputs.values()
-        site.outputs[name] = np.fmax(other, one)
+        site.outputs[name] = np.where(np.isnan(stored), stored.dtype.type(0), stored)
     elif _is_float_node(site, "MaxPool") and not site.attributes.get("ceil_mode"):
         name, stored = next(iter(site.outputs.items()))
         view = windows(_first(site).astype(np.float64), site.attributes, -np.inf)
