@@ -42,5 +42,5 @@ def test_gemm(conform, case):
 @given(case=strategies.elementwise_cases())
 @strategies.with_corners("elementwise")
 def test_elementwise(conform, case):
-    """Arithmetic, activations, Clip, BatchNormalization, Concat, Softmax."""
+    """Arithmetic, activations, normalisations, reductions, Resize, moves, comparisons."""
     conform(case)

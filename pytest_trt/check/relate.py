@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pytest_trt.check.admissible import Admissible
-from pytest_trt.check.examine import Examiner, to_finding
+from pytest_trt.check.examine import Examiner
+from pytest_trt.check.findings import to_finding
 from pytest_trt.check.relations import Base, Broken
 from pytest_trt.check.subject import Subject
 from pytest_trt.numerics.formats import Array

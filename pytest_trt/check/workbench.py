@@ -12,7 +12,7 @@ import numpy as np
 
 from pytest_trt.check import tell
 from pytest_trt.check.conclude import conclude, replay_line
-from pytest_trt.check.examine import Examiner, to_finding
+from pytest_trt.check.examine import Examiner
 from pytest_trt.check.feeds import (
     Profile,
     check_feeds,
@@ -23,6 +23,7 @@ from pytest_trt.check.feeds import (
     scale_of,
     shapes_for,
 )
+from pytest_trt.check.findings import to_finding
 from pytest_trt.check.graph import Graph, load_model
 from pytest_trt.check.recall import Recall
 from pytest_trt.check.relate import Relations, relate

@@ -42,7 +42,8 @@ def load(
     Returns
     -------
     Module
-        Besides TensorRT's names it has `emulated`, `emulated_as` and, on the CPU, `emulated_streams`.
+        Besides TensorRT's names it has `emulated`, `emulated_as`, `emulated_clock` and, on the CPU,
+        `emulated_streams`.
 
     Raises
     ------

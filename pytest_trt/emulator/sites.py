@@ -2,9 +2,9 @@
 
 A fault is a callable `fault(site)`. It changes arrays of the site in place, puts others in their place, or sets an
 attribute. What it returns counts at two kinds: False at `execute` is a failed enqueue, a number at `time` is the time
-that is reported. At `execute`, masked elements of an output (`numpy.ma`) are not written: the buffer
-keeps what it held. At `build`, `load` and `refit`, a fault that sets `site.plan` (at `refit`, `site.weights`) to None makes
-the call fail as it fails in TensorRT: with None or False and a logged error.
+that is reported. At `execute`, masked elements of an output (`numpy.ma`) are not written: the buffer keeps what it held. At
+`build`, `load` and `refit`, a fault that sets `site.plan` (at `refit`, `site.weights`) to None makes the call fail as it
+fails in TensorRT: with None or False and a logged error.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Site:
     At `node`, `inputs` holds arrays in storage type, constants included: a quantized convolution has its int8 activations
     and weights under the names of the integer tensors. `outputs` are in storage type; bfloat16 values travel as float32
     arrays. A quantized convolution stores float32 `s_x * s_w * acc + b`; the QuantizeLinear behind it is a node of its
-    own, with the quotient before rounding in `exact`.
+    own, with the quotient before rounding in `exact`. `readers` maps each output to the operators that read it, none where it
+    is an output of the network.
 
     At `build`, `profiles` holds one table of (min, opt, max) a profile, by input name; a layer set to `fp32` or `tf32` in
     `layers` is built in that type. `calibrate` is visited twice: at stage `table`, with `batches` read, before the calibrator
