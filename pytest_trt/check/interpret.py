@@ -147,19 +147,11 @@ def interpret(
             known = _without_overflow(node, args)
             stored = _certain(graph, node, kind, contract, keep)
             folded = next((graph.folded[n] for n in node.inputs if n in graph.folded), None)
-            made = handler(
-                Step(
-                    node,
-                    known,
-                    contract,
-                    kind,
-                    graph.opset,
-                    memo,
-                    fast,
-                    stored,
-                    folded if contract.weak else None,
-                )
-            )
+            # Another term may join a sum in its accumulator: that needs more than a large sum keeps.
+            quick = fast and all(reader.op != "Add" for reader in graph.readers.get(node.outputs[0], ()))
+            folded = folded if contract.weak else None
+            step = Step(node, known, contract, kind, graph.opset, memo, quick, stored, folded)
+            made = handler(step)
             if not made:
                 # This form of the operator has no limit.
                 result.unknown[node.op] += 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_trt.check.interpret import SINGLE_SUMS, Step, handles, settle
 from pytest_trt.check.large import LARGE, LargeSums, quantum_of, takes
-from pytest_trt.numerics.accumulators import Accumulator, accumulator_of
+from pytest_trt.numerics.accumulators import Accumulator, OpenSum, accumulator_of
 from pytest_trt.numerics.bounds import Bound, input_error
 from pytest_trt.numerics.formats import FORMATS, U32, Float64, round_to
 from pytest_trt.numerics.judge import SIGMAS
@@ -70,11 +70,11 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
     error = _int8_error(step, x, sums) if is_int8 else _error(keep, sums, reading)
     exact = _certificate(x, w, bias, sums, keep, reading) if products.alpha == 1.0 else None
     made = Bound(sums.mid, sums.mid, sums.mid, step.kind, loose=_loose(products, x, w))
+    squares: Float64 | None = None
     if not is_int8 and (contract.likely or (contract.statistics and x.kind == "fp32")):
-        if exact is None or not exact.all():
-            sigma, drift = keep.deviation(
-                sums.mid, _squares(step, products, x, w, bias), sums.terms, reading=reading
-            )
+        if exact is None or not exact.all() or not step.stored:
+            squares = _squares(step, products, x, w, bias)
+            sigma, drift = keep.deviation(sums.mid, squares, sums.terms, reading=reading)
             if contract.likely:
                 error = np.minimum(error, SIGMAS * sigma + drift)
             if x.is_exact and w.is_exact and (bias is None or bias.is_exact) and x.kind == "fp32":
@@ -83,7 +83,23 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
         error = error + 2 * U32 * sums.magnitude
     if exact is not None and exact.any():
         error = np.where(exact, 0.0, error)
-    error = error + _inherited(products, x, w, bias, sums.size_x, sums.size_w)
+    inherited = _inherited(products, x, w, bias, sums.size_x, sums.size_w)
+    error = error + inherited
+    if not is_int8 and not step.stored and products.alpha == 1.0 and contract.algorithm == "direct":
+        quantum = _quantum(x, w, bias)
+        known = exact is not None
+        made.open_sum = OpenSum(
+            keep,
+            sums.mid,
+            sums.magnitude,
+            sums.products,
+            squares if contract.likely else None,
+            sums.terms,
+            quantum,
+            known,
+            reading,
+            inherited,
+        )
     if not is_int8:
         error = error + _algorithm(step, products, x, w, sums.magnitude)
         if contract.flush:
@@ -265,10 +281,17 @@ def _certificate(
     """Return where every partial sum is exact in any order, or None where nothing can be said."""
     if reading or not (x.is_exact and w.is_exact and (bias is None or bias.is_exact)):
         return None
+    return keep.certified(sums.magnitude, _quantum(x, w, bias))
+
+
+def _quantum(x: Bound, w: Bound, bias: Bound | None) -> int | None:
+    """Return the exponent of which all terms of exact operands are whole multiples; None where all are zero."""
+    if not (x.is_exact and w.is_exact and (bias is None or bias.is_exact)):
+        return None
     quantum = None if x.lsb is None or w.lsb is None else x.lsb + w.lsb
     if bias is not None and bias.lsb is not None:
         quantum = bias.lsb if quantum is None else min(quantum, bias.lsb)
-    return keep.certified(sums.magnitude, quantum)
+    return quantum
 
 
 def _inherited(

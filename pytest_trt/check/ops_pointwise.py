@@ -13,9 +13,10 @@ import numpy as np
 from pytest_trt.check.graph import FLOAT_KINDS
 from pytest_trt.check.interpret import Step, handles, lowest_for_infinity
 from pytest_trt.check.ops_heavy import sorted_ends
-from pytest_trt.numerics.accumulators import SINGLE
+from pytest_trt.numerics.accumulators import SINGLE, OpenSum
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import FORMATS, U32, Float64
+from pytest_trt.numerics.judge import SIGMAS
 
 Function = Callable[[Float64], Float64]
 
@@ -77,7 +78,22 @@ def _add(step: Step) -> list[Bound]:
         known = sum(0.0 if a.requantised is None else a.requantised for a in (step.arg(0), step.arg(1)))
         sizes = np.abs(step.arg(0).mid) + np.abs(step.arg(1).mid)
         made = replace(made, requantised=np.asarray(known + 3 * U32 * sizes))
+    for one, other in ((step.arg(0), step.arg(1)), (step.arg(1), step.arg(0))):
+        if one.open_sum is not None and one.mid.shape == made.mid.shape:
+            made = _joined(step, made, one.open_sum, other)
     return [made]
+
+
+def _joined(step: Step, made: Bound, total: OpenSum, addend: Bound) -> Bound:
+    """Return a sum with room for kernels whose accumulator starts with the addend, or takes it in between."""
+    quantum = addend.lsb if addend.is_exact else None
+    mid, error = total.join(addend.mid, quantum, is_exact=addend.is_exact, sigmas=SIGMAS)
+    radius = addend.radius()
+    error = error if radius is None else error + radius
+    error = np.where(np.isfinite(mid), error, 0.0)
+    return replace(
+        made, low=np.fmin(made.low, mid - error), high=np.fmax(made.high, mid + error), open_sum=None, _lsb=[]
+    )
 
 
 @handles("Sub")

@@ -172,6 +172,69 @@ class Accumulator:
         return beyond if beyond.any() else None
 
 
+@dataclass(frozen=True)
+class OpenSum:
+    """A sum that is still in its accumulator: one more term may join it at any place.
+
+    Attributes
+    ----------
+    keep : Accumulator
+    mid, magnitude, products : float64 ndarray
+        s, A, and the part of A that stems from products.
+    squares : float64 ndarray or None
+        S2, where the interval of standard deviations is asked for.
+    terms : int
+        n.
+    quantum : int or None
+        The exponent of which all terms are whole multiples; None: all are zero.
+    is_exact : bool
+        All terms are known exactly, and read as they are.
+    reading : float
+        Relative error with which operands may be read together.
+    spare : float64 ndarray or float
+        What comes on top of the error of the sum: the operands' own intervals.
+    """
+
+    keep: Accumulator
+    mid: Float64
+    magnitude: Float64
+    products: Float64
+    squares: Float64 | None
+    terms: int
+    quantum: int | None
+    is_exact: bool
+    reading: float
+    spare: Float64 | float
+
+    def join(
+        self, term: Float64, quantum: int | None, *, is_exact: bool, sigmas: float
+    ) -> tuple[Float64, Float64]:
+        """Return the exact sum with one more term, and the bound on its error in any order.
+
+        Parameters
+        ----------
+        term : float64 ndarray
+            Broadcastable to the sum.
+        quantum : int or None
+            The exponent of which the term is a whole multiple.
+        is_exact : bool
+            The term is known exactly.
+        sigmas : float
+            How many standard deviations are allowed, where `squares` are known.
+        """
+        mid, magnitude, terms = self.mid + term, self.magnitude + np.abs(term), self.terms + 1
+        error = self.keep.error(mid, magnitude, self.products, terms)
+        if self.reading:
+            error = error * (1 + self.reading) + self.reading * self.products
+        if self.squares is not None:
+            sigma, drift = self.keep.deviation(mid, self.squares + term**2, terms, reading=self.reading)
+            error = np.minimum(error, sigmas * sigma + drift)
+        if self.is_exact and is_exact:
+            known = [q for q in (self.quantum, quantum) if q is not None]
+            error = np.where(self.keep.certified(magnitude, min(known, default=None)), 0.0, error)
+        return mid, error + self.spare
+
+
 def accumulator_of(kind: str, sm: int | None, *, tf32: bool = False, accumulate: str = "fp32") -> Accumulator:
     """Return how sums of products of a kind of numbers may be kept.
 

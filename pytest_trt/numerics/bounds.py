@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from pytest_trt.numerics.accumulators import OpenSum
 from pytest_trt.numerics.formats import FORMATS, Float64, lsb_exponent, round_to
 
 BoolArray = np.ndarray
@@ -96,6 +97,8 @@ class Bound:
         Standard deviation and bias of the error where they are known: of a sum of products, up to its output.
     scale : float64 ndarray or None
         For a dequantised tensor: the scale (broadcastable), `levels` being the integers behind it.
+    open_sum : OpenSum or None
+        Where the tensor is a sum that need not have left its accumulator.
     """
 
     mid: Float64
@@ -109,6 +112,7 @@ class Bound:
     overflow: BoolArray | None = None
     may_vanish: bool = False
     requantised: Float64 | None = None
+    open_sum: OpenSum | None = None
     _lsb: list[int | None] = field(default_factory=list, repr=False)
     # The format that every end is a number of, where it was stored just so: no copy with other ends inherits it.
     _grid: str | None = field(default=None, init=False, repr=False, compare=False)

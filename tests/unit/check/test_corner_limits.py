@@ -93,3 +93,24 @@ def test_a_bias_may_be_added_to_a_stored_sum_where_that_rung_passes():
         Admissible(graph, feeds, Contract(), ("direct",)).judge("y", got, statistics=False).status
         == "violates"
     )
+
+
+def test_a_residual_may_be_the_first_term_of_the_sum():
+    """FP32: a fused kernel starts its accumulator with the addend, and rounds small products away against it."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 4, 6, 6)).astype(np.float32)
+    r = (rng.standard_normal((1, 5, 4, 4)) * 100).astype(np.float32)
+    w = (rng.standard_normal((5, 4, 3, 3)) * 1e-4).astype(np.float32)
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Add", ["c", "r"], ["y"])]
+    model = make_model(nodes, x.shape, {"w": w, "r": r})
+    admissible = Admissible(Graph(model), {"x": x}, Contract(statistics=True), ("direct",))
+    taps = columns(x.astype(np.float64), Window((3, 3), (1, 1), (1, 1), (0, 0), (0, 0)), 1).data[0, 0]
+    total = r.reshape(5, 16).copy()
+    for k, column in enumerate(w.reshape(5, -1).T):
+        total = (total + column[:, None] * taps[k].astype(np.float32)).astype(np.float32)
+    got = total.reshape(r.shape)
+    plain = admissible.on("direct").tensors["y"].mid.astype(np.float32)
+    assert (got != plain).any()
+    for honest in (got, plain):
+        assert admissible.judge("y", honest, statistics=True).status == "conforms"
+    assert admissible.judge("y", got + np.float32(1e-3), statistics=True).status != "conforms"
