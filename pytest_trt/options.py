@@ -279,8 +279,8 @@ OPTIONS: tuple[Option, ...] = (
         "trt_allow",
         "allow",
         "LIST",
-        "what a kernel may do besides: ties (round an exact tie to either neighbour), flush (take subnormal numbers for "
-        "zero), nan (lose a NaN in a sum); default none",
+        "what a kernel may do besides: half (keep FP16 sums in FP16), ties (round an exact tie to either neighbour), "
+        "flush (take subnormal numbers for zero), nan (lose a NaN in a sum); default none",
         _some_of(ALLOWANCES),
         many=True,
     ),

@@ -12,7 +12,7 @@ from types import MappingProxyType
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 RUNTIMES = ("auto", "tensorrt", "tensorrt_rtx", "emulator", "off")
 RUNGS = ("direct", "unfused", "splitk", "winograd", "fft")
-ALLOWANCES = ("ties", "flush", "nan")
+ALLOWANCES = ("half", "ties", "flush", "nan")
 REQUIREMENTS = ("gpu", "build", "execute", "golden")
 
 DATA_KINDS = (

@@ -85,6 +85,7 @@ class Subject:
             sm=self.rt.gpu.sm,
             weak=not self.prepared.strong and precision in ("fp16", "bf16"),
             statistics=True,
+            accumulate="fp16" if "half" in self.allow and precision == "fp16" else "fp32",
             ties="any" if "ties" in self.allow else "even",
             flush="flush" in self.allow,
             nan="any" if "nan" in self.allow else "propagate",

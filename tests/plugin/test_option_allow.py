@@ -12,4 +12,4 @@ def test_precedence(trt: Trt) -> None:
 
 
 def test_unknown(trt: Trt) -> None:
-    check_refusal(trt, "--trt-allow", "flushh", "ties, flush, nan", "did you mean 'flush'?")
+    check_refusal(trt, "--trt-allow", "flushh", "half, ties, flush, nan", "did you mean 'flush'?")
