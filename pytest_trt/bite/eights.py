@@ -38,7 +38,9 @@ class Eights(Floats):
             return np.asarray((rng.integers(8, 16, shape) | 1) * rng.choice([-1.0, 1.0], shape))
         if self.kind == "tiny":
             return np.asarray(rng.integers(-3, 4, shape) * self._QUANTUM, np.float64)
-        return round_e4m3(battery.draw(self.kind, shape, "fp16", scale, rng))
+        found = battery.draw(self.kind, shape, "fp16", scale, rng)
+        # The interval is wide: what overflows has to overflow by far.
+        return round_e4m3(3 * found if self.kind == "big" else found)
 
     def _residual(self, scale: battery.Scale, rng: np.random.Generator) -> Float64:
         steps = {"int_ties": 1.0, "tiny": self._QUANTUM**2}
