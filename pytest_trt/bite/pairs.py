@@ -14,7 +14,6 @@ from pytest_trt.bite.data import Drawn, carried, draw
 from pytest_trt.bite.peers import PEERS, Pair
 from pytest_trt.bite.problems import Problem, make_problem
 from pytest_trt.bite.records import HARD, OURS, PairRow, ProblemRow, bits_of
-from pytest_trt.check import operators  # noqa: F401  (registers the operators that have limits)
 from pytest_trt.check.admissible import Admissible
 from pytest_trt.check.graph import Graph
 from pytest_trt.emulator.faults import FAULTS, HONEST, Entry

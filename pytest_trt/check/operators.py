@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_trt.check import (
-    ops_heavy,
-    ops_logic,
-    ops_move,
-    ops_norm,
-    ops_pointwise,
-    ops_pool,
-    ops_quant,
-    ops_reduce,
-    ops_resize,
-    ops_special,
-)
+from importlib import import_module
+
 from pytest_trt.check.interpret import HANDLERS
 
-MODULES = (
-    ops_heavy,
-    ops_logic,
-    ops_move,
-    ops_norm,
-    ops_pointwise,
-    ops_pool,
-    ops_quant,
-    ops_reduce,
-    ops_resize,
-    ops_special,
+MODULES = tuple(
+    import_module(f"pytest_trt.check.ops_{name}")
+    for name in "heavy logic move norm pointwise pool quant reduce resize special".split()
 )
 
 

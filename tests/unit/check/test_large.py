@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.check import large, ops_heavy
+from pytest_trt.check import large, products
 from pytest_trt.check.admissible import Admissible
 from pytest_trt.check.graph import Graph
 from pytest_trt.check.interpret import interpret
@@ -40,7 +40,7 @@ def conv(x, w, attributes, *, integer, seed=0):
 
 @pytest.fixture(autouse=True)
 def every_convolution_is_large(monkeypatch):
-    monkeypatch.setattr(ops_heavy, "LARGE", 1)
+    monkeypatch.setattr(products, "LARGE", 1)
 
 
 def both(model, feeds, precision, contract):
