@@ -73,6 +73,6 @@ class Eights(Floats):
         """Return integers of 4 bits, with exponents where sums are short, so that sums come near the target."""
         side = math.sqrt(4 * self._TARGET / self.problem.terms)
         top = int(np.clip(round(side), 1, 15))
-        spread = max(0, math.floor(math.log2(side / top)))
+        spread = max(0, math.ceil(math.log2(side / top)))
         values = rng.integers(0, top + 1, shape).astype(np.float64)
         return np.asarray(np.ldexp(values, rng.integers(0, spread + 1, shape)))
