@@ -248,7 +248,7 @@ def _in_fp32(bound: Bound, kind: str) -> Bound:
 
 def _clean(bound: Bound) -> Bound:
     """Return the bound with NaN ends resolved: where the value is no NaN, nothing is promised; else NaN is required."""
-    if bound.is_exact or not bound.mid.size:
+    if bound.is_exact or not bound.mid.size or bound.is_on_grid(bound.kind):
         return bound
     if not (np.isnan(bound.low.min()) or np.isnan(bound.high.min())):
         return bound

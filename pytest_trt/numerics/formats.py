@@ -91,7 +91,7 @@ def round_to(values: Float64, name: str) -> Float64:
 
 
 # Elements that are rounded at once: temporaries of large arrays cost more than the arithmetic.
-_CHUNK = 2**13
+_CHUNK = 3 * 2**12
 
 
 def _in_chunks(values: Float64, name: str) -> Float64:
