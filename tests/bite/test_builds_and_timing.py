@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from pytest_trt.bench import trust
@@ -279,4 +278,4 @@ def test_every_fault_of_these_families_is_in_a_table_here():
     told |= {"plan_damaged_in_build", "plan_truncated_in_build", "load_gives_nothing"}
     told |= {"version_shifts_mean", "version_doubles_error", "wrong_on_t4_only", "wrong_on_a100_only"}
     assert shipped == {name for name in told if ":" not in name}
-    assert np.all([faults.FAULTS[name].call.__doc__ for name in shipped])
+    assert all(faults.FAULTS[name].call.__doc__ for name in shipped)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import onnx.defs
+import onnxruntime
 import pytest
 
 from pytest_trt.numerics.bounds import Bound
@@ -39,6 +40,7 @@ FUNCTIONS = {
     "Gelu": (X, {"approximate": "none"}, 20),
     "Gelu tanh": (X, {"approximate": "tanh"}, 20),
 }
+ONNXRUNTIME = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
 KNOWN = [name for name in FUNCTIONS if FUNCTIONS[name][2] <= onnx.defs.onnx_opset_version()]
 
 
@@ -61,6 +63,10 @@ def test_a_function_passes_and_one_percent_more_does_not(name, kind):
 @pytest.mark.parametrize("kind", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("name", KNOWN)
 def test_infinities_zeros_and_far_values_pass(name, kind):
+    if name in ("Sqrt", "Erf") and ONNXRUNTIME < (1, 20):
+        pytest.skip(
+            "this ONNX Runtime makes a number of NaN, or NaN of a number: pip install onnxruntime>=1.20"
+        )
     made = node(name, EDGES)
     assert refused(made.run(kind), made.limits(kind), kind) == 0
 

@@ -177,7 +177,7 @@ class TestCoverage:
         assert any(getattr(case, "trans_b", False) for case in cases)
 
     def test_elementwise_operators_and_motifs(self):
-        kinds = {case.family for case in drawn(elementwise_cases(), 1200, number=3)}
+        kinds = {case.family for case in drawn(elementwise_cases(), 2400, number=3)}
         assert kinds == set(drawn(elementwise_cases(), 1)[0].families)
         motifs = {case.family for case in drawn(motif_cases(), 200, number=1)}
         assert motifs == set(drawn(motif_cases(), 1)[0].families)
