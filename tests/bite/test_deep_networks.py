@@ -39,7 +39,7 @@ def test_a_fault_of_the_plain_engine_alone_is_seen_end_to_end(precision):
     assert [found.check for found in verdict.findings] == ["end-to-end"]
     assert verdict.status == "suspicious"
     found = verdict.findings[0]
-    assert found.fits[0].startswith("scaled: got = 1.05") and found.sources[0][0] == "12 standard deviations"
+    assert found.fits[0].startswith("scaled: got = 1.0") and found.sources[0][0] == "12 standard deviations"
     assert found.low < found.want < found.high < found.got or found.got < found.low
     with pytest.raises(ConformanceError, match="suspicious: end-to-end"):
         bench("only_the_plain_engine", BLIND).check(

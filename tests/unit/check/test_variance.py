@@ -59,7 +59,7 @@ def chain(*ops):
         "w": rng.standard_normal((6, 3, 3, 3)).astype(np.float32) / 5,
         "v": rng.standard_normal((8, 7)).astype(np.float32),
         "one": rng.uniform(1, 2, 6).astype(np.float32),
-        "flat": np.array([0, -1], np.int64),
+        "flat": np.array([0, -1, 1, 1], np.int64),
         "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
     }
     used = {name for node in nodes for name in node.input}
