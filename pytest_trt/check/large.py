@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -22,6 +21,7 @@ from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import U32, Float64, lsb_exponent, round_to
 from pytest_trt.numerics.judge import SIGMAS
 from pytest_trt.numerics.linear import Window, patch_at
+from pytest_trt.precision.sessions import plain_session
 
 # Multiplications from which on a convolution is large: some milliseconds in float64 on one core.
 LARGE = 2**25
@@ -239,9 +239,4 @@ def _session(
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return plain_session(model)

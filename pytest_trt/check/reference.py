@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.check.graph import FLOAT_KINDS, Graph
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.formats import Array
 from pytest_trt.precision.graph import array_of
+from pytest_trt.precision.sessions import plain_session
 
 
 class OnnxRuntime:
@@ -32,20 +32,13 @@ class OnnxRuntime:
 
     def __init__(self, source: Graph, *, unit: float = 0.0) -> None:
         model = source.model
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
         self._widened = {v.name for v in model.graph.input if v.type.tensor_type.elem_type in _LOW}
         if self._widened or _holds_16_bit(model):
             model = widened(source)
         if unit:
             model = _shaken(source, model, unit)
         try:
-            self._session = ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = plain_session(model)
         except Exception as error:  # ONNX Runtime raises a class per error code, all private
             raise ModelError(
                 "ONNX Runtime does not load the model",

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import ModelProto, TensorProto
 
 from pytest_trt.errors import InputError, ModelError
+from pytest_trt.precision.sessions import plain_session
 
 
 def measure_ranges(model: ModelProto, feeds: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
@@ -50,9 +50,7 @@ def measure_ranges(model: ModelProto, feeds: Iterable[Mapping[str, np.ndarray]])
                 probe.graph.output.append(onnx.ValueInfoProto(name=name))
                 have.add(name)
     try:
-        session = onnxruntime.InferenceSession(
-            probe.SerializeToString(), sess_options=_plain_options(), providers=["CPUExecutionProvider"]
-        )
+        session = plain_session(probe)
     except Exception as error:  # ONNX Runtime raises types of its own C++ half
         raise ModelError(
             "ONNX Runtime does not load the model, so INT8 scales cannot be measured", why=str(error)[:2000]
@@ -88,12 +86,3 @@ def _amax(array: np.ndarray) -> float:
         return largest
     finite = np.abs(array[np.isfinite(array)])
     return float(finite.max(initial=0.0))
-
-
-def _plain_options() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    return options
