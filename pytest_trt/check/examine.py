@@ -64,7 +64,9 @@ class Examiner:
         self._recall = Recall(0) if recall is None else recall
         # Casts and Q/DQ of the rewrite have tensors of their own, which nobody would mark.
         self._inner = {name for node in source.nodes for name in node.outputs} - source.outputs.keys()
-        self._deep = DeepJudge(self._notes, self.rungs, lambda: self._reference, statistics=tolerance is None)
+        self._deep_judge = DeepJudge(
+            self._notes, self.rungs, lambda: self._reference, statistics=tolerance is None
+        )
 
     @cached_property
     def _reference(self) -> OnnxRuntime:
@@ -80,7 +82,7 @@ class Examiner:
             self.graph, feeds, self.subject.contract, self.rungs, lambda given: self._reference.run(given)
         )
         limits: Mapping[str, Bound] = (
-            self._deep.judge(feeds, got, want, data)
+            self._deep_judge.judge(feeds, got, want, data)
             if self.deep
             else self._judge(admissible, got, want, data)
         )
@@ -99,7 +101,7 @@ class Examiner:
 
     def close(self) -> None:
         """Release what was built besides the subject itself."""
-        self._deep.close()
+        self._deep_judge.close()
 
     def _judge(
         self, admissible: Admissible, got: Mapping[str, Array], want: Mapping[str, Array], data: str

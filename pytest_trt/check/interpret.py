@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.check.graph import FLOAT_KINDS, Graph, Node
-from pytest_trt.numerics.bounds import Bound, Contract, store, widen
+from pytest_trt.numerics.bounds import Bound, Contract, either, store, widen
 from pytest_trt.numerics.formats import FORMATS, Float64
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -146,10 +146,11 @@ def interpret(
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             known = _without_overflow(node, args)
             stored = _certain(graph, node, kind, contract, keep)
-            folded = next((graph.folded[n] for n in node.inputs if n in graph.folded), None)
+            folded = None
+            if contract.weak:
+                folded = next((graph.folded[n] for n in node.inputs if n in graph.folded), None)
             # Another term may join a sum in its accumulator: that needs more than a large sum keeps.
             quick = fast and all(reader.op != "Add" for reader in graph.readers.get(node.outputs[0], ()))
-            folded = folded if contract.weak else None
             step = Step(node, known, contract, kind, graph.opset, memo, quick, stored, folded)
             made = handler(step)
             if not made:
@@ -173,9 +174,7 @@ def _without_overflow(node: Node, args: list[Bound | None]) -> tuple[Bound | Non
     return tuple(
         arg
         if arg is None or arg.overflow is None
-        else replace(
-            arg, overflow=None, loose=arg.overflow if arg.loose is None else arg.loose | arg.overflow
-        )
+        else replace(arg, overflow=None, loose=either(arg.loose, arg.overflow))
         for arg in args
     )
 
@@ -258,8 +257,7 @@ def _clean(bound: Bound) -> Bound:
     open_ = bad & ~np.isnan(bound.mid)
     if not open_.any():
         return bound
-    loose = open_ if bound.loose is None else bound.loose | open_
-    return replace(bound, loose=loose)
+    return replace(bound, loose=either(bound.loose, open_))
 
 
 def lowest_for_infinity(bound: Bound, *, below: bool, above: bool) -> Bound:

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from pytest_trt.check.graph import Node
 from pytest_trt.numerics.accumulators import Accumulator
-from pytest_trt.numerics.bounds import Bound
+from pytest_trt.numerics.bounds import Bound, term_quantum
 from pytest_trt.numerics.formats import U32, Float64, lsb_exponent, round_to
 from pytest_trt.numerics.judge import SIGMAS
 from pytest_trt.numerics.linear import Window, patch_at
@@ -200,10 +200,7 @@ def quantum_of(x: Bound, w: Bound, bias: Bound | None, smallest: float, bits: in
         fine = [lsb_exponent(b.mid.reshape(-1)[:: max(1, b.mid.size // 256)]) for b in (x, w)]
         if None not in fine and smallest > np.ldexp(1.0, bits + sum(q for q in fine if q is not None)):
             return -(10**4)
-    quantum = None if x.lsb is None or w.lsb is None else x.lsb + w.lsb
-    if bias is not None and bias.lsb is not None:
-        quantum = bias.lsb if quantum is None else min(quantum, bias.lsb)
-    return quantum
+    return term_quantum(x, w, bias)
 
 
 def _frozen(attributes: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -15,7 +15,7 @@ from pytest_trt.check.interpret import Step, handles, map_parts
 from pytest_trt.check.ops_reduce import LARGEST, any_along, sum_ends
 from pytest_trt.check.ops_special import FLUSHED
 from pytest_trt.numerics.accumulators import arch_factor
-from pytest_trt.numerics.bounds import Bound
+from pytest_trt.numerics.bounds import Bound, either
 from pytest_trt.numerics.formats import FORMATS, U32, Float64, round_to
 
 RSQRT = 8 * U32
@@ -305,7 +305,7 @@ def _lrn(step: Step) -> list[Bound]:
     relative = U32 * (20 + 6 * beta * np.abs(np.log(base)) + 7 * beta)
     made = _quotient(step, x, least**beta, most**beta, base**beta, relative)
     # What slides over a NaN or an infinity keeps it.
-    wild = ~np.isfinite(x.mid) if x.loose is None else x.loose | ~np.isfinite(x.mid)
+    wild = either(x.loose, ~np.isfinite(x.mid))
     return [_spread(made, replace(x, loose=wild), (1,)) if wild.any() else made]
 
 
@@ -313,4 +313,4 @@ def _spread(made: Bound, x: Bound, axes: tuple[int, ...]) -> Bound:
     if x.loose is None:
         return made
     rows = np.broadcast_to(any_along(x.loose, axes), made.mid.shape)
-    return replace(made, loose=rows if made.loose is None else made.loose | rows)
+    return replace(made, loose=either(made.loose, rows))

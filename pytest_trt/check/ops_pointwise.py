@@ -14,7 +14,7 @@ from pytest_trt.check.graph import FLOAT_KINDS
 from pytest_trt.check.interpret import Step, handles, lowest_for_infinity
 from pytest_trt.check.ops_heavy import sorted_ends
 from pytest_trt.numerics.accumulators import SINGLE, OpenSum
-from pytest_trt.numerics.bounds import Bound
+from pytest_trt.numerics.bounds import Bound, either
 from pytest_trt.numerics.formats import FORMATS, U32, Float64
 from pytest_trt.numerics.judge import SIGMAS
 
@@ -26,7 +26,7 @@ def any_loose(*bounds: Bound | None) -> np.ndarray | None:
     found: np.ndarray | None = None
     for bound in bounds:
         if bound is not None and bound.loose is not None:
-            found = bound.loose if found is None else found | bound.loose
+            found = either(found, bound.loose)
     return found
 
 
@@ -116,7 +116,7 @@ def _div(step: Step) -> list[Bound]:
     through_zero = (b.low <= 0) & (b.high >= 0) & ~(np.asarray(b.low == b.high))
     if bool(np.any(through_zero)):
         loose = shaped(through_zero, made.mid)
-        made = replace(made, loose=loose if made.loose is None else made.loose | loose)
+        made = replace(made, loose=either(made.loose, loose))
     # An approximate division (CUDA's __fdividef) is good to 2 ulp, which is up to 4 unit roundoffs; a product with a reciprocal
     # that is good to 1 ulp stays within 3.
     return [_rounded(step, made.mid, made.low, made.high, made.loose, 4)]
@@ -188,7 +188,7 @@ def nan_is_open(x: Bound, loose: np.ndarray | None) -> np.ndarray | None:
     is_nan = np.isnan(x.mid)
     if not is_nan.any():
         return loose
-    return is_nan if loose is None else loose | is_nan
+    return either(loose, is_nan)
 
 
 def monotone(

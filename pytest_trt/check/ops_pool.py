@@ -9,7 +9,7 @@ import numpy as np
 from pytest_trt.check.interpret import Step, handles, lowest_for_infinity
 from pytest_trt.check.ops_heavy import window_of
 from pytest_trt.numerics.accumulators import SINGLE
-from pytest_trt.numerics.bounds import Bound
+from pytest_trt.numerics.bounds import Bound, either
 from pytest_trt.numerics.formats import U32, Float64
 from pytest_trt.numerics.linear import Window, windows
 
@@ -30,7 +30,7 @@ def _max_pool(step: Step) -> list[Bound]:
     def top(values: Float64) -> Float64:
         return np.asarray(windows(values, window, out, fill=-np.inf).max(axis=axes))
 
-    loose = np.isnan(x.mid) if x.loose is None else x.loose | np.isnan(x.mid)
+    loose = either(x.loose, np.isnan(x.mid))
     open_ = windows(loose.astype(np.float64), window, out).max(axis=axes) > 0 if loose.any() else None
     if x.is_exact:
         made = replace(Bound.exact(top(x.mid), step.kind), loose=open_)
@@ -72,7 +72,7 @@ def _global_max(step: Step) -> list[Bound]:
     def top(values: Float64) -> Float64:
         return np.asarray(values.max(axis=axes, keepdims=True))
 
-    loose = np.isnan(x.mid) if x.loose is None else x.loose | np.isnan(x.mid)
+    loose = either(x.loose, np.isnan(x.mid))
     open_ = np.asarray(loose.any(axis=axes, keepdims=True)) if loose.any() else None
     made = Bound(top(x.mid), top(x.low), top(x.high), step.kind, loose=open_)
     return [lowest_for_infinity(made, below=True, above=False)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from pytest_trt.check.graph import FLOAT_KINDS, KINDS
 from pytest_trt.check.interpret import Step, handles
-from pytest_trt.numerics.bounds import Bound, recast, store
+from pytest_trt.numerics.bounds import Bound, either, recast, store
 from pytest_trt.numerics.formats import U32, Float64
 
 LEVELS = {"int8": (-128.0, 127.0), "uint8": (0.0, 255.0)}
@@ -60,7 +60,7 @@ def _quantize(step: Step) -> list[Bound]:
         return np.asarray(np.clip(np.rint(values / scale + slack) + zero, least, most))
 
     mid = level(x.mid, 0.0)
-    loose = np.isnan(x.mid) if x.loose is None else x.loose | np.isnan(x.mid)
+    loose = either(x.loose, np.isnan(x.mid))
     open_ = loose if loose.any() else None
     if x.is_exact and bool(np.all(np.frexp(scale)[0] == 0.5)) and step.contract.ties == "even":
         return [replace(Bound.exact(mid, kind), loose=open_)]

@@ -9,7 +9,7 @@ import numpy as np
 from pytest_trt.check.graph import FLOAT_KINDS
 from pytest_trt.check.interpret import Step, handles, lowest_for_infinity
 from pytest_trt.numerics.accumulators import Accumulator, arch_factor
-from pytest_trt.numerics.bounds import Bound
+from pytest_trt.numerics.bounds import Bound, either
 from pytest_trt.numerics.formats import FORMATS, U32, Float64
 
 LARGEST = FORMATS["fp32"].largest
@@ -41,7 +41,7 @@ def _geometry(step: Step) -> tuple[tuple[int, ...], bool] | None:
 def _finish(made: Bound, loose: np.ndarray | None, axes: tuple[int, ...], keep: bool) -> list[Bound]:
     """Return the bound with its loose elements, and without the reduced axes unless they are kept."""
     if loose is not None and loose.any():
-        made = replace(made, loose=loose if made.loose is None else made.loose | loose)
+        made = replace(made, loose=either(made.loose, loose))
     if keep:
         return [made]
 
@@ -127,7 +127,7 @@ def _reduce_sum(step: Step) -> list[Bound]:
         low = np.maximum(low, 0.0)
     else:
         wild = _overflows(x, axes, mid)
-        loose = wild if loose is None else loose | wild
+        loose = either(loose, wild)
     if op == "ReduceL2":
         mid, low, high = np.sqrt(mid), np.sqrt(low) * (1 - 2 * U32), np.sqrt(high) * (1 + 2 * U32)
     return _finish(Bound(mid, low, high, step.kind), loose, axes, keep)
@@ -162,7 +162,7 @@ def _reduce_extreme(step: Step) -> list[Bound]:
             values.max(axis=axes, keepdims=True) if is_max else values.min(axis=axes, keepdims=True)
         )
 
-    open_ = np.isnan(x.mid) if x.loose is None else x.loose | np.isnan(x.mid)
+    open_ = either(x.loose, np.isnan(x.mid))
     loose = any_along(open_, axes) if open_.any() else None
     mid = pick(x.mid)
     made = Bound.exact(mid, step.kind) if x.is_exact else Bound(mid, pick(x.low), pick(x.high), step.kind)
@@ -197,5 +197,5 @@ def _reduce_product(step: Step) -> list[Bound]:
         error = product(size + radius) * (1 + count * U32) - product(size) + error
     wild = np.isfinite(x.mid).all(axis=axes, keepdims=True) & ((largest >= LARGEST) | (smallest < _SMALLEST))
     error = np.where(np.isfinite(mid) & np.isfinite(error), error, 0.0)
-    loose = wild if loose is None else loose | wild
+    loose = either(loose, wild)
     return _finish(Bound(mid, mid - error, mid + error, step.kind), loose, axes, keep)

@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_trt.check.interpret import Step, handles
 from pytest_trt.check.ops_pointwise import any_loose, bent, monotone, shaped
-from pytest_trt.numerics.bounds import Bound
+from pytest_trt.numerics.bounds import Bound, either
 from pytest_trt.numerics.formats import U32, Float64
 
 FLUSHED = 2.0**-126
@@ -172,7 +172,7 @@ def _infinite_is_open(x: Bound, *, below: bool = True, above: bool = False) -> n
         open_ |= np.isposinf(x.high)
     if not open_.any():
         return x.loose
-    return open_ if x.loose is None else x.loose | open_
+    return either(x.loose, open_)
 
 
 def _softplus_values(v: Float64) -> Float64:
@@ -267,7 +267,7 @@ def _pow(step: Step) -> list[Bound]:
     if not (x.is_exact and y.is_exact):
         open_ = open_ | (x.low <= 0) & (x.high >= 0) & (y.low < 0) | (x.low < 0) & (y.low != y.high)
     found = any_loose(x, y)
-    loose = open_ if found is None else open_ | found
+    loose = either(found, open_)
     return [
         Bound(mid, low - slack, high + slack, step.kind, loose=shaped(loose, mid) if loose.any() else None)
     ]

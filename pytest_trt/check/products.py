@@ -11,7 +11,7 @@ import numpy as np
 from pytest_trt.check.interpret import SINGLE_SUMS, Step, settle
 from pytest_trt.check.large import LARGE, LargeSums, quantum_of, takes
 from pytest_trt.numerics.accumulators import Accumulator, OpenSum, accumulator_of
-from pytest_trt.numerics.bounds import Bound, input_error
+from pytest_trt.numerics.bounds import Bound, either, input_error, term_quantum
 from pytest_trt.numerics.formats import FORMATS, U32, Float64, round_to
 from pytest_trt.numerics.judge import SIGMAS
 from pytest_trt.numerics.ladder import fft_error, split_error, takes_winograd, winograd_error
@@ -66,7 +66,10 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
         if (large := _large(step, products, x, w, bias, keep, reading)) is not None:
             return large
     sums = _sum_up(step, products, x, w, bias)
-    error = _int8_error(step, x, sums) if is_int8 else _error(keep, sums, reading)
+    if is_int8:
+        error = _int8_error(step, x, sums)
+    else:
+        error = keep.error(sums.mid, sums.magnitude, sums.products, sums.terms, reading=reading)
     exact = _certificate(x, w, bias, sums, keep, reading) if products.alpha == 1.0 else None
     made = Bound(sums.mid, sums.mid, sums.mid, step.kind, loose=_loose(products, x, w))
     squares: Float64 | None = None
@@ -85,8 +88,6 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
     inherited = _inherited(products, x, w, bias, sums.size_x, sums.size_w)
     error = error + inherited
     if not is_int8 and not step.stored and products.alpha == 1.0 and contract.algorithm == "direct":
-        quantum = _quantum(x, w, bias)
-        known = exact is not None
         made.open_sum = OpenSum(
             keep,
             sums.mid,
@@ -94,8 +95,8 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
             sums.products,
             squares if contract.likely else None,
             sums.terms,
-            quantum,
-            known,
+            term_quantum(x, w, bias) if exact is not None else None,
+            exact is not None,
             reading,
             inherited,
         )
@@ -111,7 +112,7 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
         error = np.where(finite, error, 0.0)
         if contract.nan == "any":
             is_nan = np.isnan(sums.mid)
-            made.loose = is_nan if made.loose is None else made.loose | is_nan
+            made.loose = either(made.loose, is_nan)
     made.low, made.high = sums.mid - error, sums.mid + error
     if bias is not None and not is_int8 and not contract.fused and x.kind in ("fp16", "bf16"):
         _add_separate_bias(made, bias, error, x.kind)
@@ -225,11 +226,6 @@ def _reading(step: Step, x: Bound, w: Bound) -> float:
     return dx + dw + dx * dw
 
 
-def _error(keep: Accumulator, sums: Sums, reading: float) -> Float64:
-    error = keep.error(sums.mid, sums.magnitude, sums.products, sums.terms)
-    return error * (1 + reading) + reading * sums.products if reading else error
-
-
 def _requantisation(sums: Sums) -> Float64:
     bias_part = sums.magnitude - sums.products
     return np.asarray(REQUANT_ROUNDINGS * U32 * (np.abs(sums.mid) + 2 * bias_part))
@@ -243,13 +239,13 @@ def _open(
     algorithm = step.contract.algorithm
     if algorithm == "splitk" and x.kind in ("fp16", "bf16"):
         beyond = sums.magnitude * (1 + sums.terms * U32) >= FORMATS[x.kind].largest
-        made.overflow = beyond if made.overflow is None else made.overflow | beyond
+        made.overflow = either(made.overflow, beyond)
     if algorithm in ("winograd", "fft") and products.window is not None:
         # Every output of a tile, or of a plane, sees all of its inputs.
         spoilt = ~np.isfinite(x.mid).all(axis=tuple(range(1, x.mid.ndim)), keepdims=True)
         if spoilt.any() or not np.isfinite(w.mid).all():
             lost = np.broadcast_to(spoilt | (not np.isfinite(w.mid).all()), sums.mid.shape)
-            made.loose = lost if made.loose is None else made.loose | lost
+            made.loose = either(made.loose, lost)
 
 
 def _int8_error(step: Step, x: Bound, sums: Sums) -> Float64:
@@ -280,17 +276,7 @@ def _certificate(
     """Return where every partial sum is exact in any order, or None where nothing can be said."""
     if reading or not (x.is_exact and w.is_exact and (bias is None or bias.is_exact)):
         return None
-    return keep.certified(sums.magnitude, _quantum(x, w, bias))
-
-
-def _quantum(x: Bound, w: Bound, bias: Bound | None) -> int | None:
-    """Return the exponent of which all terms of exact operands are whole multiples; None where all are zero."""
-    if not (x.is_exact and w.is_exact and (bias is None or bias.is_exact)):
-        return None
-    quantum = None if x.lsb is None or w.lsb is None else x.lsb + w.lsb
-    if bias is not None and bias.lsb is not None:
-        quantum = bias.lsb if quantum is None else min(quantum, bias.lsb)
-    return quantum
+    return keep.certified(sums.magnitude, term_quantum(x, w, bias))
 
 
 def _inherited(

@@ -88,7 +88,9 @@ class Accumulator:
     rounds_products: bool = False
     largest: float = np.inf
 
-    def error(self, mid: Float64, magnitude: Float64, products: Float64, terms: int) -> Float64:
+    def error(
+        self, mid: Float64, magnitude: Float64, products: Float64, terms: int, *, reading: float = 0.0
+    ) -> Float64:
         """Return the bound on the error of a sum in any order.
 
         ([n - 1] u M + u A_products) / (1 - n u), the second term only where products are rounded. With a tensor core's
@@ -100,6 +102,8 @@ class Accumulator:
             s, A, and the part of A that stems from products (the rest: bias).
         terms : int
             n, the bias included.
+        reading : float
+            Relative error with which the operands of a product may be read together (TF32), 0 for none.
         """
         per_middle, per_product, per_modulus = self.error_weights(terms)
         middle = (magnitude + np.abs(mid)) * 0.5
@@ -110,7 +114,8 @@ class Accumulator:
             error = np.minimum(plain, error) if terms * self.unit < 0.3 else plain
             if self.smallest > -149:
                 error = error + terms * 2.0 ** (self.smallest - 1)
-        return error + magnitude * per_modulus
+        error = error + magnitude * per_modulus
+        return error * (1 + reading) + reading * products if reading else error
 
     def error_weights(self, terms: int) -> tuple[float, float, float]:
         """Return what M, A_products and A are multiplied by in the bound on the error of a sum."""
@@ -223,9 +228,7 @@ class OpenSum:
             How many standard deviations are allowed, where `squares` are known.
         """
         mid, magnitude, terms = self.mid + term, self.magnitude + np.abs(term), self.terms + 1
-        error = self.keep.error(mid, magnitude, self.products, terms)
-        if self.reading:
-            error = error * (1 + self.reading) + self.reading * self.products
+        error = self.keep.error(mid, magnitude, self.products, terms, reading=self.reading)
         if self.squares is not None:
             sigma, drift = self.keep.deviation(mid, self.squares + term**2, terms, reading=self.reading)
             error = np.minimum(error, sigmas * sigma + drift)

@@ -191,6 +191,19 @@ class Bound:
         return np.where(np.isnan(r), 0.0, r)
 
 
+def term_quantum(x: Bound, w: Bound, bias: Bound | None) -> int | None:
+    """Return the exponent of which all terms of a sum of products are whole multiples; None where all are zero."""
+    quantum = None if x.lsb is None or w.lsb is None else x.lsb + w.lsb
+    if bias is not None and bias.lsb is not None:
+        quantum = bias.lsb if quantum is None else min(quantum, bias.lsb)
+    return quantum
+
+
+def either(mask: BoolArray | None, other: BoolArray) -> BoolArray:
+    """Return where one of two masks is set; the first may be absent."""
+    return other if mask is None else mask | other
+
+
 def input_error(kind: str, values: Float64) -> float:
     """Return the relative error with which a kernel may read inputs: TF32 truncation, 0 for representable values."""
     if kind != "tf32":
