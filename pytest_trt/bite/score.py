@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from pytest_trt.bite.intervals import Share
 from pytest_trt.bite.records import BATTERY_BITS, OURS, PairRow, ProblemRow
@@ -86,6 +87,10 @@ def is_useful(pair: PairRow, row: ProblemRow, oracle: str, kinds: int = _EVERY) 
     return bool(pair.refused.get(oracle, 0) & ~row.dirty.get(oracle, 0) & kinds)
 
 
+def _is_refused(pair: PairRow, row: ProblemRow, oracle: str) -> bool:
+    return bool(pair.refused.get(oracle, 0))
+
+
 def score_pairs(rows: Sequence[ProblemRow], battery: str, oracles: Iterable[str]) -> PairScore:
     """Return the scores of what was measured.
 
@@ -101,17 +106,14 @@ def score_pairs(rows: Sequence[ProblemRow], battery: str, oracles: Iterable[str]
         score.oracles.append(
             OracleScore(
                 oracle,
-                _share(rows, lambda pair, row, name=oracle: is_useful(pair, row, name)),  # type: ignore[misc]
-                _share(rows, lambda pair, row, name=oracle: bool(pair.refused.get(name, 0))),  # type: ignore[misc]
+                _share(rows, partial(is_useful, oracle=oracle)),
+                _share(rows, partial(_is_refused, oracle=oracle)),
                 Share(sum(row.alarms.get(oracle, 0) for row in rows), honest),
             )
         )
     for name, kinds in BATTERY_BITS.items():
         if kinds & ~drawn == 0:
-            score.batteries[name] = _share(
-                rows,
-                lambda pair, row, kinds=kinds: is_useful(pair, row, OURS, kinds),  # type: ignore[misc]
-            )
+            score.batteries[name] = _share(rows, partial(is_useful, oracle=OURS, kinds=kinds))
     score.families = _grouped(rows, lambda pair, row: FAULTS[pair.fault].family, PAIR_FAMILIES)
     score.contracts = _grouped(rows, lambda pair, row: row.contract)
     score.faults = _grouped(rows, lambda pair, row: pair.fault)

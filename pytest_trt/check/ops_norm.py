@@ -22,15 +22,20 @@ RSQRT = 8 * U32
 """Relative error of 1 / sqrt: CUDA's rsqrtf 2 ulp; a square root of 1 ulp and a division of 2 come to less than 8 U."""
 
 
+def _along_axis(step: Step, x: Bound) -> tuple[Float64, int]:
+    """Return the values of a softmax and the axis it runs over; below operator set 13 all axes from that one on are one."""
+    axis = int(step.node.attributes.get("axis", -1 if step.opset >= 13 else 1))
+    if step.opset >= 13:
+        return x.mid, axis
+    shape = x.mid.shape
+    return x.mid.reshape(int(np.prod(shape[: axis % len(shape)])), -1), -1
+
+
 @handles("Softmax")
 def _softmax(step: Step) -> list[Bound]:
     x = step.arg(0)
-    axis = int(step.node.attributes.get("axis", -1 if step.opset >= 13 else 1))
+    values, axis = _along_axis(step, x)
     shape = x.mid.shape
-    values = x.mid
-    if step.opset < 13:
-        lead = int(np.prod(shape[: axis % len(shape)]))
-        values, axis = values.reshape(lead, -1), -1
     finite = np.isfinite(values).all(axis=axis, keepdims=True)
     top = values.max(axis=axis, keepdims=True)
     power = np.exp(values - top)
@@ -81,11 +86,8 @@ def _batch_norm(step: Step) -> list[Bound]:
 def _log_softmax(step: Step) -> list[Bound]:
     """x - max - log(sum exp(x - max)), or the logarithm of a softmax, whose smallest values are zero."""
     x = step.arg(0)
-    axis = int(step.node.attributes.get("axis", -1 if step.opset >= 13 else 1))
+    values, axis = _along_axis(step, x)
     shape = x.mid.shape
-    values = x.mid
-    if step.opset < 13:
-        values, axis = values.reshape(int(np.prod(shape[: axis % len(shape)])), -1), -1
     top = values.max(axis=axis, keepdims=True)
     mid = values - top - np.log(np.exp(values - top).sum(axis=axis, keepdims=True))
     size = np.abs(values)

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from pytest_trt import strategies
 from pytest_trt.check.workbench import Workbench
-from pytest_trt.errors import ConformanceError
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import discover
+from tests.bite.checking import checked
 
 # A fault of each kind of site, a family of configurations and a precision where it shows; `test_pair_faults` has them all.
 SHOWS = {
@@ -41,17 +41,7 @@ def caught(name, family, precision, examples=20):
     def check(case):
         if seen:
             return
-        try:
-            bench.check(
-                case.model(),
-                precision=precision,
-                profile=case.profile,
-                shapes=case.input_shapes,
-                label=case.text,
-                drawn=True,
-            )
-        except ConformanceError as error:
-            seen.update(found.check for found in error.verdict.findings)
+        seen.update(checked(bench, case, precision))
 
     check()
     return seen

@@ -19,6 +19,7 @@ from pytest_trt.runtime.load import discover
 from pytest_trt.runtime.session import Session
 from pytest_trt.strategies import Case, corners
 from suites.test_batch import LARGE
+from tests.bite.checking import checked
 from tests.unit.check.models import UNLIMITED_PROFILE, unlimited_model
 
 SHIPPED, OWN = "pytest_trt.emulator.faults:", "tests.bite.session_faults:"
@@ -48,22 +49,6 @@ def related(fault, checks, *, case=CONV, precision="fp32", data=FOUR):
             data=data,
             profile=case.profile,
             shapes=case.input_shapes,
-        )
-    except ConformanceError as error:
-        return {found.check for found in error.verdict.findings}
-    return set()
-
-
-def checked(fault, case, precision):
-    """Return the findings of a whole check of one configuration."""
-    try:
-        bench(fault).check(
-            case.model(),
-            precision=precision,
-            profile=case.profile,
-            shapes=case.input_shapes,
-            label=case.text,
-            drawn=True,
         )
     except ConformanceError as error:
         return {found.check for found in error.verdict.findings}
@@ -177,7 +162,7 @@ def test_every_fault_has_a_row():
 @pytest.mark.parametrize("name", CHECKED)
 def test_a_fault_of_batches_and_buffers_is_caught(name):
     case, precision, checks = CHECKED[name]
-    assert checked(SHIPPED + name, case, precision) & checks
+    assert checked(bench(SHIPPED + name), case, precision) & checks
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

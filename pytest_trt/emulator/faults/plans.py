@@ -101,20 +101,23 @@ def _table(site: Any, stage: str) -> bool:
     return bool(site.kind == "calibrate" and site.stage == stage)
 
 
+def _scale_all(site: Any, factor: float) -> None:
+    for name in site.scales:
+        site.scales[name] = np.float32(factor * site.scales[name])
+
+
 @fault("calibration", "int8")
 def calibration_25_percent_off(site: Any) -> None:
     """Write every scale of a calibration a quarter too large."""
     if _table(site, "table"):
-        for name in site.scales:
-            site.scales[name] = np.float32(1.25 * site.scales[name])
+        _scale_all(site, 1.25)
 
 
 @fault("calibration", "int8")
 def calibration_halved(site: Any) -> None:
     """Write every scale of a calibration at half its size: the upper half of the range is clipped."""
     if _table(site, "table"):
-        for name in site.scales:
-            site.scales[name] = np.float32(0.5 * site.scales[name])
+        _scale_all(site, 0.5)
 
 
 @fault("calibration", "int8")
@@ -137,13 +140,11 @@ def calibration_of_one_tensor_stale(site: Any) -> None:
 def calibration_follows_batching(site: Any) -> None:
     """Write scales a tenth larger where the data came in more than one batch."""
     if _table(site, "table") and site.batches > 1:
-        for name in site.scales:
-            site.scales[name] = np.float32(1.1 * site.scales[name])
+        _scale_all(site, 1.1)
 
 
 @fault("calibration", "int8")
 def engine_ignores_calibration(site: Any) -> None:
     """Let the engine quantise with scales a quarter larger than those of the table."""
     if _table(site, "engine"):
-        for name in site.scales:
-            site.scales[name] = np.float32(1.25 * site.scales[name])
+        _scale_all(site, 1.25)
