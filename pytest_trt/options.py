@@ -302,6 +302,31 @@ OPTIONS: tuple[Option, ...] = (
         _one_of(("auto", "weak", "strong")),
     ),
     Option(
+        "--trt-hybrid",
+        "trt_hybrid",
+        "hybrid",
+        "TYPE",
+        "the type of what is not INT8 in int8 runs: off (float32), fp16, bf16; default off",
+        _one_of(("off", "fp16", "bf16")),
+    ),
+    Option(
+        "--trt-constraints",
+        "trt_constraints",
+        "constraints",
+        "HOW",
+        "weak typing: give every layer the type that was asked for, and say how binding that is: off, prefer, obey "
+        "(8.6, 10.x); default off: the builder may choose float32",
+        _one_of(("off", "prefer", "obey")),
+    ),
+    Option(
+        "--trt-rewriter",
+        "trt_rewriter",
+        "rewriter",
+        "NAME",
+        "who writes types and Q/DQ into graphs: builtin, onnxruntime, modelopt (where it is installed); default builtin",
+        _one_of(("builtin", "onnxruntime", "modelopt")),
+    ),
+    Option(
         "--trt-seed",
         SEED_KEY,
         "seed",

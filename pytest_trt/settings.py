@@ -82,7 +82,10 @@ class Settings:
     rungs: tuple[str, ...] = RUNGS
     allow: tuple[str, ...] = ()
     int8: str = "explicit"
+    hybrid: str = "off"
     typing: str = "auto"
+    constraints: str = "off"
+    rewriter: str = "builtin"
     seed: int = 0
     cache_dir: str | None = None
     repro_dir: str = ".trt-repro"

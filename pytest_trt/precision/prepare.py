@@ -36,6 +36,13 @@ class Prepared:
         INT8: tensor name to its scale, 0-d per tensor, 1-d per channel; float32.
     kept_fp32 : tuple of str
         Names of nodes that stay in float32 because ONNX has no such operator in the type asked for.
+    hybrid : str
+        INT8: `fp16` or `bf16` where what is not INT8 has that type; else `off`.
+    implicit : bool
+        INT8 scales come from a calibrator or from dynamic ranges: `model` is the float graph, and so is `matched`, since
+        only the built engine says where INT8 is.
+    constraints : str
+        Weak typing: `prefer` or `obey` where every layer is given the type that was asked for; else `off`.
     """
 
     model: ModelProto
@@ -46,10 +53,21 @@ class Prepared:
     clear: frozenset[str] = frozenset()
     scales: Mapping[str, np.ndarray] = field(default_factory=dict)
     kept_fp32: tuple[str, ...] = ()
+    hybrid: str = "off"
+    implicit: bool = False
+    constraints: str = "off"
 
 
 def prepare(
-    model: ModelProto, precision: str, *, strong: bool, ranges: Mapping[str, float] | None = None
+    model: ModelProto,
+    precision: str,
+    *,
+    strong: bool,
+    ranges: Mapping[str, float] | None = None,
+    hybrid: str = "off",
+    implicit: bool = False,
+    constraints: str = "off",
+    rewriter: str = "builtin",
 ) -> Prepared:
     """Return a model made ready for a precision.
 

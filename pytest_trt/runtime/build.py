@@ -19,7 +19,7 @@ from pytest_trt.runtime.inspect import engine_layers, read_log
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.log import errors_in, keep
 from pytest_trt.runtime.plan import Layers, Plan
-from pytest_trt.runtime.profiles import Profile, add_profiles
+from pytest_trt.runtime.profiles import Profile, add_calibration_profile, add_profiles
 
 if TYPE_CHECKING:
     from pytest_trt.runtime.plans import PlanCache
@@ -102,10 +102,13 @@ class BuildRequest:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def build_plan(rt: Runtime, request: BuildRequest, cache: PlanCache | None = None) -> Plan:
+def build_plan(
+    rt: Runtime, request: BuildRequest, cache: PlanCache | None = None, *, calibrator: Any = None
+) -> Plan:
     """Return the plan that a TensorRT builds from a request, from the cache if it is there.
 
-    The emulator's plans are never cached: they are quicker to make than to read, and faults may be in them.
+    The emulator's plans are never cached: they are quicker to make than to read, and faults may be in them. Nor is the
+    plan of a `calibrator` (implicit INT8, up to 10.x: a raw `IInt8Calibrator`): its key would have to hold the data.
 
     Raises
     ------
@@ -118,8 +121,8 @@ def build_plan(rt: Runtime, request: BuildRequest, cache: PlanCache | None = Non
     """
     if not rt.can_build:
         raise RuntimeMissingError(f"{rt.title} cannot build here")
-    if cache is None or rt.emulated:
-        return _build(rt, request)
+    if cache is None or rt.emulated or calibrator is not None:
+        return _build(rt, request, calibrator)
     key = request.key(rt)
     plan = cache.load(key)
     if plan is None:
@@ -128,13 +131,13 @@ def build_plan(rt: Runtime, request: BuildRequest, cache: PlanCache | None = Non
     return plan
 
 
-def _build(rt: Runtime, request: BuildRequest) -> Plan:
+def _build(rt: Runtime, request: BuildRequest, calibrator: Any = None) -> Plan:
     begin = time.perf_counter()
     held = Captured()
     with rt.logger.collect() as lines:
         try:
             with nullcontext() if rt.emulated else process_capture().block(held), rt.active():
-                data, flags = _Build(rt, request, lines).run()
+                data, flags = _Build(rt, request, lines, calibrator).run()
         except BaseException as error:
             # The traceback holds the builder in a cycle. Were the garbage collector to free it while TensorRT logs, under
             # a lock that a builder's destructor takes as well, this process would hang (seen with TensorRT-RTX 1.7.1).
@@ -168,8 +171,10 @@ def inspect_plan(rt: Runtime, data: bytes) -> Layers:
 class _Build:
     """One build; holds builder, network and config so that they die in that order's reverse."""
 
-    def __init__(self, rt: Runtime, request: BuildRequest, lines: list[LogLine]) -> None:
-        self.rt, self.request, self.lines = rt, request, lines
+    def __init__(
+        self, rt: Runtime, request: BuildRequest, lines: list[LogLine], calibrator: Any = None
+    ) -> None:
+        self.rt, self.request, self.lines, self.calibrator = rt, request, lines, calibrator
         self.trt = rt.trt
 
     def run(self) -> tuple[bytes, frozenset[str]]:
@@ -190,6 +195,7 @@ class _Build:
         refusal = add_profiles(builder, network, config, self.request.profiles)
         if refusal:
             raise self._refused(refusal)
+        self._calibrate(builder, config)
         memory = builder.build_serialized_network(network, config)
         if memory is None:
             raise self._refused("did not build the model")
@@ -288,6 +294,22 @@ class _Build:
             self._target(config)
         asked = (request.flags | request.clear | {"TF32"}) & known
         return frozenset(name for name in asked if config.get_flag(getattr(trt.BuilderFlag, name)))
+
+    def _calibrate(self, builder: Any, config: Any) -> None:
+        """Hand over the calibrator; where inputs are dynamic, it is asked for batches of the first profile's opt shapes."""
+        if self.calibrator is None:
+            return
+        if not self.rt.features.calibrators:
+            raise UnsupportedError(
+                f"{self.rt.title} has no implicit INT8",
+                why="dynamic ranges and calibrators ended with TensorRT 10.x",
+                mend="--trt-int8=explicit",
+            )
+        config.int8_calibrator = self.calibrator
+        if self.request.profiles:
+            refusal = add_calibration_profile(builder, config, self.request.profiles[0])
+            if refusal:
+                raise self._refused(refusal)
 
     def _target(self, config: Any) -> None:
         """Name the compute capability to build for; unset would mean Ampere and newer."""

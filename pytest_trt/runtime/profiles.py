@@ -42,6 +42,16 @@ def add_profiles(builder: Any, network: Any, config: Any, profiles: Sequence[Pro
     return None
 
 
+def add_calibration_profile(builder: Any, config: Any, shapes: Profile) -> str | None:
+    """Say at which shapes a calibrator's batches come: opt; returns None, or what TensorRT refused."""
+    profile = builder.create_optimization_profile()
+    if profile is None:
+        return "did not make an optimization profile"
+    for name, (_, typical, _) in shapes.items():
+        profile.set_shape(name, tuple(typical), tuple(typical), tuple(typical))
+    return None if config.set_calibration_profile(profile) else "did not take the calibration profile"
+
+
 def read_profile(profile: Any) -> dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
     """Return what was given as a profile as name to (min, opt, max), tuples of int.
 
