@@ -101,3 +101,7 @@ class TrtWarning(UserWarning):
 
 class SuspiciousWarning(TrtWarning):
     """A result is inside the hard limit and outside the statistical one."""
+
+
+class CalibrationError(TrtError):
+    """A calibration table, or the data that one is made from, cannot be used."""
