@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ def check_rebuild(
     """
     broken: Broken | None = None
     for _ in range(rebuilds):
-        with _again(subject) as other:
+        with subject.again() as other:
             broken = broken or _answers(REBUILT, other, bases)
     yield REBUILT, broken
     with subject.rt.logger.collect() as lines, subject.rt.active():
@@ -62,16 +61,6 @@ def check_rebuild(
         yield RELOADED, next((each for each in found if each is not None), None)
 
 
-def _again(subject: Subject, model: ModelProto | None = None, flags: frozenset[str] = frozenset()) -> Subject:
-    """Return the subject once more, without a plan cache; with another model, or further builder flags."""
-    prepared = subject.prepared
-    if model is not None:
-        prepared = replace(prepared, model=model, matched=model)
-    prepared = replace(prepared, flags=prepared.flags | flags)
-    graph = subject.graph if model is None else None
-    return Subject(subject.rt, prepared, subject.profile, graph=graph, allow=subject.allow)
-
-
 def _answers(relation: str, other: Subject, bases: Sequence[Base]) -> Broken | None:
     found = (compare_engine(relation, other.run(base.feeds), base) for base in bases)
     return next((each for each in found if each is not None), None)
@@ -82,6 +71,8 @@ def why_no_refit(subject: Subject) -> str:
     rt = subject.rt
     if "REFIT" not in rt.features.builder_flags or not probe(rt.trt, "Refitter"):
         return f"{rt.title} has no BuilderFlag.REFIT or no Refitter"
+    if subject.prepared.implicit:
+        return "an engine of implicit INT8 keeps the scales of the weights that it was built with"
     if subject.prepared.model is not subject.prepared.matched:
         return "a weakly typed engine rounds weights where it likes: none was built with the new ones to compare with"
     if not _weights(subject.prepared.model):
@@ -98,14 +89,14 @@ def check_refit(subject: Subject, bases: Sequence[Base]) -> Iterator[tuple[str, 
         TensorRT did not take a weight, or did not refit.
     """
     own = _weights(subject.prepared.model)
-    with _again(subject, flags=frozenset({"REFIT"})) as engine:
+    with subject.again(flags={"REFIT"}) as engine:
         refit(engine, own)
         yield REFIT_SAME, _answers(REFIT_SAME, engine, bases)
         other = {name: _turned(values) for name, values in own.items()}
         model = _with_weights(subject.prepared.model, other)
         graph = Graph(model)
         refit(engine, other)
-        with _again(subject, model) as built:
+        with subject.again(model, graph=graph) as built:
             wanted = []
             for base in bases:
                 rungs = RUNGS if base.admissible is None else base.admissible.rungs

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cached_property
 from typing import Any
+
+from onnx import ModelProto
 
 from pytest_trt.check.feeds import Profile
 from pytest_trt.check.graph import Graph
@@ -91,11 +93,11 @@ class Subject:
             nan="any" if "nan" in self.allow else "propagate",
         )
 
-    @cached_property
-    def plan(self) -> Plan:
-        """The plan, from the cache or built."""
+    @property
+    def request(self) -> BuildRequest:
+        """What is asked of the builder."""
         prepared = self.prepared
-        request = BuildRequest(
+        return BuildRequest(
             model=prepared.model.SerializeToString(),
             strongly_typed=prepared.strong,
             flags=prepared.flags,
@@ -104,7 +106,16 @@ class Subject:
             outputs=self.outputs,
             **self._build,
         )
-        return build_plan(self.rt, request, self._cache)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan, from the cache or built."""
+        return build_plan(self.rt, self.request, self._cache)
+
+    @property
+    def scales(self) -> Mapping[str, Array]:
+        """INT8 scales by tensor."""
+        return self.prepared.scales
 
     @cached_property
     def engine(self) -> Any:
@@ -147,6 +158,22 @@ class Subject:
             outputs=outputs,
             build=build,
             graph=self.graph,
+            allow=self.allow,
+        )
+
+    def again(
+        self, model: ModelProto | None = None, flags: Collection[str] = frozenset(), graph: Graph | None = None
+    ) -> Subject:
+        """Return the subject once more, never from a plan cache; with another typed model, or further builder flags."""
+        prepared = replace(self.prepared, flags=self.prepared.flags | frozenset(flags))
+        if model is not None:
+            prepared = replace(prepared, model=model, matched=model)
+        return Subject(
+            self.rt,
+            prepared,
+            self.profile,
+            build=self._build,
+            graph=graph if model is not None else self.graph,
             allow=self.allow,
         )
 
