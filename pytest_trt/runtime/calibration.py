@@ -1,0 +1,375 @@
+"""Implicit INT8, up to TensorRT 10.16: any iterable of batches as a calibrator, with its table read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.errors import CalibrationError, SettingsError, TrtError, UnsupportedError
+from pytest_trt.precision.progress import Progress
+from pytest_trt.precision.tables import ALGORITHMS, CalibrationTable
+from pytest_trt.runtime.load import Runtime
+from pytest_trt.runtime.memory import Buffer
+
+Array = npt.NDArray[Any]
+Batch = Mapping[str, Array]
+
+_CLASSES = {
+    "entropy2": "IInt8EntropyCalibrator2",
+    "minmax": "IInt8MinMaxCalibrator",
+    "entropy": "IInt8EntropyCalibrator",
+    "legacy": "IInt8LegacyCalibrator",
+}
+# What an input of a network can be; wider types would be read as though they were these.
+_INPUT_TYPES = frozenset("float32 float16 bfloat16 int64 int32 int8 uint8 bool".split())
+
+
+def table_product(rt: Runtime) -> str:
+    """Return what a table that this runtime writes begins with: `TRT`, or `emulator`."""
+    return "emulator" if rt.emulated else "TRT"
+
+
+def read_cache(rt: Runtime, cache: bytes, algorithm: str | None = None) -> CalibrationTable:
+    """Return the table in a cache, if this runtime may use it.
+
+    Parameters
+    ----------
+    rt : Runtime
+        Who is to read it.
+    cache : bytes
+        What a calibrator was given to keep.
+    algorithm : str, optional
+        A key of `ALGORITHMS` that must have made it.
+
+    Raises
+    ------
+    CalibrationError
+        It is no table, another version of TensorRT wrote it, or another algorithm made it.
+    """
+    table = CalibrationTable.parse(cache)
+    table.check_version(table_product(rt), rt.version)
+    if algorithm is not None:
+        table.check_algorithm(algorithm)
+    return table
+
+
+class Calibrator:
+    """Feeds TensorRT's calibration from batches that are read one at a time into one set of buffers.
+
+    TensorRT drops what a callback raises and goes on with what it has. Here a failure ends the calibration, is kept in
+    `problems`, and comes out of `check()` or `watched()`.
+
+    Attributes
+    ----------
+    raw : IInt8Calibrator
+        What `build_plan(..., calibrator=...)` takes. It lives no longer than this object.
+    algorithm : str
+        A key of `ALGORITHMS`.
+    written : bytes
+        The table that TensorRT gave to keep; empty before, and where the data failed.
+    batches_given : int
+        How many batches TensorRT took.
+    problems : list of BaseException
+        What went wrong in callbacks, first things first.
+    """
+
+    raw: Any
+
+    def __init__(
+        self,
+        rt: Runtime,
+        batches: Iterable[Batch],
+        algorithm: str,
+        cache: bytes | None,
+        progress: Progress | None,
+        inputs: Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]] | None,
+    ) -> None:
+        assert rt.memory is not None
+        self.algorithm = algorithm
+        self.written = b""
+        self.batches_given = 0
+        self.problems: list[BaseException] = []
+        self._rt, self._memory, self._cache, self._progress = rt, rt.memory, cache, progress
+        self._inputs = inputs
+        self._total = _count(batches)
+        self._first: Batch | None = None
+        self._buffers: dict[str, Buffer] = {}
+        self._rest = iter(batches)
+        self._pending: list[Batch] = []
+        if cache is None:
+            self._pending.append(self._first_batch())
+
+    def table(self) -> CalibrationTable:
+        """Return the table of this calibration: the one that was written, else the cache that was offered.
+
+        Raises
+        ------
+        CalibrationError
+            There is none yet, or it is no table.
+        """
+        data = self.written or self._cache
+        if data is None:
+            raise CalibrationError("TensorRT has given no calibration table", mend="build first")
+        return CalibrationTable.parse(data)
+
+    @property
+    def used_cache(self) -> bool:
+        """True when a cache was offered and TensorRT asked for no batch."""
+        return self._cache is not None and self.batches_given == 0
+
+    def check(self) -> None:
+        """Raise the first problem that a callback had.
+
+        Raises
+        ------
+        CalibrationError
+            The data cannot be used, or raised something of their own, which is its cause.
+        """
+        if self.problems:
+            raise _told(self.problems[0], self.batches_given)
+
+    @contextmanager
+    def watched(self) -> Iterator[Calibrator]:
+        """A block for the build: a problem of the data comes out in place of TensorRT's failure, or of its success."""
+        try:
+            yield self
+        except Exception as error:
+            if self.problems:
+                raise _told(self.problems[0], self.batches_given) from error
+            raise
+        self.check()
+
+    def close(self) -> None:
+        """Free the buffers and let `raw` go; the build must be over."""
+        self.raw = None
+        while self._buffers:
+            _, buffer = self._buffers.popitem()
+            self._memory.free(buffer)
+
+    def __enter__(self) -> Calibrator:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # What TensorRT asks for. Nothing may leave these but an answer.
+
+    def batch_size(self) -> int:
+        """Return the first extent of the first input; TensorRT with an explicit batch only wants it to be positive."""
+        first = self._first
+        extents = [np.shape(array)[0] for array in first.values() if np.ndim(array)] if first else []
+        return max(1, int(extents[0])) if extents else 1
+
+    def next_batch(self, names: Iterable[str]) -> list[int] | None:
+        """Return the addresses of the next batch, one an input in TensorRT's order; None at the end."""
+        if self.problems:
+            return None
+        try:
+            return self._feed(list(names))
+        except BaseException as error:  # TensorRT would drop it, KeyboardInterrupt included
+            self.problems.append(error)
+            return None
+
+    def offered_cache(self) -> bytes | None:
+        """Return the cache, or None."""
+        return self._cache
+
+    def keep_table(self, cache: Any) -> None:
+        """Keep a copy of the table that TensorRT gives, unless the data failed."""
+        try:
+            if not self.problems:
+                self.written = bytes(memoryview(cache))
+        except BaseException as error:
+            self.problems.append(error)
+
+    def _first_batch(self) -> Batch:
+        batch = next(self._rest, None)
+        if batch is None:
+            raise CalibrationError(
+                "there is no calibration data: the batches are empty", mend="give at least one {name: array}"
+            )
+        self._first = self._checked(batch)
+        return self._first
+
+    def _feed(self, names: list[str]) -> list[int] | None:
+        batch = self._pending.pop() if self._pending else self._following()
+        if batch is None:
+            if self._progress is not None:
+                self._progress(self.batches_given, self.batches_given)
+            return None
+        lacking = [name for name in names if name not in batch]
+        if lacking:
+            raise CalibrationError(
+                f"batch {self.batches_given} lacks input {lacking[0]!r}",
+                why=f"it has {', '.join(sorted(batch)) or 'nothing'}; the network reads {', '.join(names)}",
+            )
+        stream = self._memory.create_stream()
+        try:
+            for name in names:
+                if name not in self._buffers:
+                    self._buffers[name] = self._memory.alloc(batch[name].nbytes)
+                self._memory.upload(self._buffers[name], batch[name], stream)
+            stream.synchronize()
+        finally:
+            self._memory.destroy_stream(stream)  # and with it the staging memory of this batch
+        self.batches_given += 1
+        if self._progress is not None:
+            self._progress(self.batches_given, self._total)
+        return [self._buffers[name].address for name in names]
+
+    def _following(self) -> Batch | None:
+        if self._first is None:
+            return self._first_batch()
+        batch = next(self._rest, None)
+        return None if batch is None else self._checked(batch)
+
+    def _checked(self, batch: Any) -> Batch:
+        """Return a batch as contiguous arrays, if it is like the first one."""
+        number = self.batches_given
+        if not isinstance(batch, Mapping) or not batch:
+            raise CalibrationError(
+                f"batch {number} is {type(batch).__name__}, not a mapping of input name to array",
+                mend="give {name: array} for every batch",
+            )
+        arrays = {str(name): np.asarray(array) for name, array in batch.items()}
+        for name, array in arrays.items():
+            self._check_array(number, name, array)
+        return arrays
+
+    def _check_array(self, number: int, name: str, array: Array) -> None:
+        kind = array.dtype.name
+        if self._inputs is not None and name in self._inputs:
+            shape, wanted = self._inputs[name]
+            fits = array.ndim == len(shape) and all(
+                a == b or b == -1 for a, b in zip(array.shape, shape, strict=True)
+            )
+            if not fits or array.dtype != np.dtype(wanted):
+                raise CalibrationError(
+                    f"batch {number}: input {name!r} is {kind} {array.shape}, and the network reads"
+                    f" {np.dtype(wanted).name} {tuple(shape)}"
+                )
+        if kind not in _INPUT_TYPES:
+            raise CalibrationError(
+                f"batch {number}: input {name!r} is {kind}, which no network reads",
+                why="TensorRT would read its bytes as numbers of another type",
+                mend="give it the input's type, for instance array.astype(numpy.float32)",
+            )
+        if array.size == 0:
+            raise CalibrationError(f"batch {number}: input {name!r} is empty: {array.shape}")
+        first = None if self._first is None else self._first.get(name)
+        if first is not None and (first.shape, first.dtype) != (array.shape, array.dtype):
+            raise CalibrationError(
+                f"batch {number}: input {name!r} is {kind} {array.shape}, and in the first batch it was"
+                f" {first.dtype.name} {first.shape}",
+                why="a calibration has one shape for all batches",
+                mend="leave out the incomplete last batch, or fill it up",
+            )
+
+
+def _count(batches: Iterable[Batch]) -> int | None:
+    try:
+        return len(batches)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _told(problem: BaseException, number: int) -> BaseException:
+    """Return a problem as it is to be raised; what is no error of ours gets one around it, with itself as the cause."""
+    if isinstance(problem, TrtError) or not isinstance(problem, Exception):
+        return problem
+    told = CalibrationError(
+        f"the calibration data failed at batch {number}: {type(problem).__name__}: {problem}",
+        mend="iterate over them without TensorRT to see where",
+    )
+    told.__cause__ = problem
+    return told
+
+
+def make_calibrator(
+    rt: Runtime,
+    batches: Iterable[Batch],
+    *,
+    algorithm: str = "entropy2",
+    cache: bytes | None = None,
+    progress: Progress | None = None,
+    quantile: float = 0.9999,
+    regression_cutoff: float = 1.0,
+    inputs: Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]] | None = None,
+) -> Calibrator:
+    """Return a calibrator for implicit INT8.
+
+    Parameters
+    ----------
+    rt : Runtime
+        Who builds and executes the calibration.
+    batches : iterable of mapping of str to ndarray
+        Every input of the network for each batch, all of one shape; where inputs are dynamic, that is the opt shape of the
+        first profile. Read lazily and once; names that are no inputs do not matter. With `cache`, batches are read only
+        if TensorRT asks in spite of it.
+    algorithm : str
+        `entropy2` (TensorRT's own advice for CNNs), `minmax` (for NLP), `entropy`, or `legacy` (a quantile).
+    cache : bytes, optional
+        A table to use in place of the batches.
+    progress : callable(done, total), optional
+        Called after each batch; total is None where nobody knows. `precision.progress.terminal_progress` is one.
+    quantile, regression_cutoff : float
+        Of `legacy`: which part of the distribution is kept, within (0, 1]; and its cut-off.
+    inputs : mapping of str to (shape, dtype), optional
+        What the network reads; a batch that does not fit is refused. -1 is any extent.
+
+    Raises
+    ------
+    CalibrationError
+        There is no batch, the first one cannot be used, or the cache is another version's or algorithm's.
+    SettingsError
+        An unknown algorithm, or a quantile out of range.
+    UnsupportedError
+        This TensorRT has no calibrators, or cannot execute here.
+    """
+    if algorithm not in _CLASSES:
+        raise SettingsError(
+            f"unknown calibration algorithm {algorithm!r}", why=f"good ones are {', '.join(ALGORITHMS)}"
+        )
+    if not (0 < quantile <= 1 and 0 < regression_cutoff <= 1):
+        raise SettingsError(
+            f"quantile {quantile!r} and regression_cutoff {regression_cutoff!r} must lie within (0, 1]"
+        )
+    if not rt.features.calibrators:
+        raise UnsupportedError(
+            f"{rt.title} has no calibrators",
+            why="implicit INT8 was deprecated in TensorRT 10.1 and ended with 10.16",
+            mend="--trt-int8=explicit",
+        )
+    if rt.memory is None:
+        raise UnsupportedError(
+            f"{rt.title} cannot execute here, so it cannot calibrate", mend="--trt-int8=explicit"
+        )
+    if cache is not None:
+        read_cache(rt, cache, algorithm)
+    made = Calibrator(rt, batches, algorithm, cache, progress, inputs)
+    made.raw = _raw(rt.trt, made, quantile, regression_cutoff)
+    return made
+
+
+def _raw(trt: Any, feed: Calibrator, quantile: float, regression_cutoff: float) -> Any:
+    """Return the object that TensorRT calls; its class is made here because each TensorRT has its own base."""
+    base = getattr(trt, _CLASSES[feed.algorithm])
+    members = {
+        "__init__": lambda this: base.__init__(this),
+        "get_batch_size": lambda this: feed.batch_size(),
+        "get_batch": lambda this, names: feed.next_batch(names),
+        "read_calibration_cache": lambda this: feed.offered_cache(),
+        "write_calibration_cache": lambda this, cache: feed.keep_table(cache),
+    }
+    if feed.algorithm == "legacy":
+        members |= {
+            "get_quantile": lambda this: quantile,
+            "get_regression_cutoff": lambda this: regression_cutoff,
+            "read_histogram_cache": lambda this, length: None,
+            "write_histogram_cache": lambda this, data, length: None,
+        }
+    return type("RawCalibrator", (base,), members)()
