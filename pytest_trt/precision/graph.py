@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 import numpy as np
@@ -92,6 +93,17 @@ def verify(model: ModelProto) -> ModelProto:
     except onnx.checker.ValidationError as error:
         raise ModelError("the ONNX graph is not valid", why=str(error).strip()[:2000]) from error
     return infer(model)
+
+
+def no_such(what: str, name: str, names: Iterable[str]) -> ModelError:
+    """Return the error that a graph has no tensor or layer of a name, with those of the nearest names."""
+    known = sorted({known for known in names if known})
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return ModelError(
+        f"the model has no {what} {name!r}",
+        why=f"it has {', '.join(known[:20])}" + (f" and {len(known) - 20} more" if len(known) > 20 else ""),
+        mend=f"did you mean {' or '.join(map(repr, near))}?" if near else None,
+    )
 
 
 def element_types(model: ModelProto) -> dict[str, int]:

@@ -2,18 +2,26 @@
 
 `onnxruntime.quantization`'s quantizer puts a Q between a convolution and the residual Add behind it, where
 TensorRT's fusion wants none, and works on files. The rules here are TensorRT's own ("Working with Quantized
-Types", recommended placement of Q/DQ):
+Types", "Explicit Quantization", recommended placement of Q/DQ):
 
-- the data input and the weights of Conv, ConvTranspose, Gemm and MatMul are quantised, their bias is not;
-- the output is quantised behind the chain that fuses: BatchNormalization, residual Add, then an activation;
-- of the two inputs of a residual Add the one that is not the fused convolution is quantised;
-- pools get a Q/DQ on both sides, MaxPool with one scale, so that it commutes with Q;
-- a graph without any of these has its inputs and outputs quantised.
+=================  ==================================================================================================
+what               where Q/DQ stands
+=================  ==================================================================================================
+weighted operator  on the data input and the weights of Conv, ConvTranspose, Gemm and MatMul; not on the bias
+weights            one scale an output channel: axis 0 of Conv, axis 1 of ConvTranspose, whose weights are (C_in,
+                   C_out / groups, ...), so groups share scales; by transB of Gemm; the last axis of a 2-D MatMul
+output             behind the chain that fuses: BatchNormalization, residual Add, then an activation
+residual Add       on the input that is not the fused convolution
+pools              on both sides; MaxPool with one scale, so that it commutes with Q
+Concat             one scale for its output and for every input that has a Q/DQ: nothing is requantised on the way
+moved data         Reshape, Transpose, Slice, nearest Resize and their like: one scale before and behind
+nothing of these   on the inputs and outputs of the graph
+=================  ==================================================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,12 +33,24 @@ from pytest_trt.precision import graph as graphs
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 _ACTIVATIONS = ("Relu", "Clip", "LeakyRelu")
+# Operators whose result has values of their data inputs alone: Q and DQ commute with them where the scale stays.
+_MOVES = frozenset(
+    "Concat MaxPool GlobalMaxPool Reshape Flatten Squeeze Unsqueeze Transpose Slice Split Identity Expand Tile "
+    "DepthToSpace SpaceToDepth Gather Resize".split()
+)
+# Least normal number, and the largest scale that is rounded up to a finite one.
+_NORMAL = {"fp32": (2.0**-126, 3e38), "fp16": (2.0**-14, 65504.0), "bf16": (2.0**-126, 3e38)}
 # QuantizeLinear has per-channel scales since operator set 13.
 _OPSET = 13
 
 
 def quantize(
-    model: ModelProto, ranges: Mapping[str, float], *, folded: bool
+    model: ModelProto,
+    ranges: Mapping[str, float],
+    *,
+    folded: bool,
+    grid: str = "fp32",
+    keep: Collection[str] = (),
 ) -> tuple[ModelProto, dict[str, np.ndarray]]:
     """Return a model with Q/DQ pairs, and the scales in it.
 
@@ -42,6 +62,11 @@ def quantize(
         Tensor name to amax for every tensor that gets a Q.
     folded : bool
         True: weights are INT8 initializers behind a DQ. False: float32 initializers behind Q and DQ.
+    grid : str
+        `fp32`, `fp16` or `bf16`: scales are numbers of that type, rounded up so that nothing is clipped. A tensor with a
+        scale below the type's normal numbers keeps its scales as they are.
+    keep : collection of str
+        Names of weighted nodes that stay in floating point.
 
     Returns
     -------
@@ -59,7 +84,7 @@ def quantize(
         return model, _own_scales(model)
     result = graphs.infer(graphs.at_least(model, _OPSET, "per-channel INT8"))
     graphs.settle(result)
-    inserter = _Inserter(result, ranges, folded)
+    inserter = _Inserter(result, ranges, folded, grid, frozenset(keep))
     inserter.insert()
     return graphs.verify(result), inserter.scales
 
@@ -68,6 +93,25 @@ def scale_of(amax: float) -> np.ndarray:
     """Return amax / 127 as a 0-d float32; 1 where that would not be a normal number."""
     scale = np.float32(amax / 127.0)
     return np.asarray(scale if scale >= np.finfo(np.float32).tiny else np.float32(1.0))
+
+
+def on_grid(scales: np.ndarray, grid: str) -> np.ndarray:
+    """Return scales rounded up to numbers of a type; as they are where one would be no normal number of it."""
+    if grid == "fp32" or not is_normal(scales, grid):
+        return scales
+    if grid == "fp16":
+        near = scales.astype(np.float16)
+        up = np.where(near.astype(np.float32) < scales, np.nextafter(near, np.float16(np.inf)), near)
+        return np.asarray(up.astype(np.float32))
+    bits = np.atleast_1d(scales.astype(np.float32)).view(np.uint32)
+    raised = ((bits + np.uint32(0xFFFF)) & np.uint32(0xFFFF0000)).view(np.float32)
+    return np.asarray(raised.reshape(scales.shape))
+
+
+def is_normal(scales: np.ndarray, grid: str) -> bool:
+    """Tell whether scales lie among the normal numbers of a type, with room to be rounded up."""
+    least, most = _NORMAL[grid]
+    return bool(np.all((scales >= least) & (scales <= most)))
 
 
 def weight_scales(array: np.ndarray, axis: int | None) -> np.ndarray:
@@ -99,8 +143,12 @@ def weight_axis(node: NodeProto, rank: int) -> int | None:
 
 
 class _Inserter:
-    def __init__(self, model: ModelProto, ranges: Mapping[str, float], folded: bool) -> None:
+    def __init__(
+        self, model: ModelProto, ranges: Mapping[str, float], folded: bool, grid: str, keep: frozenset[str]
+    ) -> None:
         self.graph = model.graph
+        self.grid = grid
+        self.keep = keep
         self.ranges = ranges
         self.folded = folded
         self.types = graphs.element_types(model)
@@ -146,7 +194,7 @@ class _Inserter:
     def _choose(self) -> None:
         fused: set[str] = set()
         for node in self.graph.node:
-            if node.op_type in _WEIGHTED and self._is_float(node.output[0]):
+            if self._is_weighted(node) and self._is_float(node.output[0]):
                 for index, name in enumerate(node.input[:2]):
                     if not self._is_weight(node, index):
                         self._mark(name)
@@ -157,9 +205,29 @@ class _Inserter:
         if not self.amax:
             for value in (*self.graph.input, *self.graph.output):
                 self._mark(value.name)
+        self._share_scales()
+
+    def _share_scales(self) -> None:
+        """Give the largest range to all quantised tensors between which data are only moved."""
+        group: dict[str, list[str]] = {name: [name] for name in self.amax}
         for node in self.graph.node:
-            if node.op_type in ("MaxPool", "GlobalMaxPool") and node.output[0] in self.amax:
-                self.amax[node.output[0]] = self.amax[node.input[0]]
+            if node.op_type not in _MOVES or not self._commutes(node):
+                continue
+            data = node.input if node.op_type == "Concat" else node.input[:1]
+            first, *rest = [name for name in (*data, *node.output) if name in group] or [""]
+            for name in rest:
+                if (other := group[name]) is not group[first]:
+                    group[first] += other
+                    group.update(dict.fromkeys(other, group[first]))
+        for name, members in group.items():
+            self.amax[name] = max(self.ranges[member] for member in members)
+
+    @staticmethod
+    def _commutes(node: NodeProto) -> bool:
+        if node.op_type != "Resize":
+            return True
+        mode = next((entry.s for entry in node.attribute if entry.name == "mode"), b"nearest")
+        return bool(mode == b"nearest")
 
     def _chain_end(self, node: NodeProto, fused: set[str]) -> str:
         """Follow what fuses behind a weighted node: BatchNormalization, one residual Add, one activation."""
@@ -203,14 +271,17 @@ class _Inserter:
     # -- what is put in
 
     def _is_weight(self, node: NodeProto, index: int) -> bool:
-        return node.op_type in _WEIGHTED and index < 2 and node.input[index] in self.constants
+        return self._is_weighted(node) and index < 2 and node.input[index] in self.constants
+
+    def _is_weighted(self, node: NodeProto) -> bool:
+        return node.op_type in _WEIGHTED and node.name not in self.keep
 
     def _weight(self, node: NodeProto, name: str) -> tuple[str, list[NodeProto]]:
         array = self.constants[name]
         axis = weight_axis(node, array.ndim) if name == node.input[1] else None
         if (name, axis) in self.weights:
             return self.weights[name, axis], []
-        scale = weight_scales(array, axis)
+        scale = on_grid(weight_scales(array, axis), self.grid)
         self.scales.setdefault(name, scale)
         by_axis: dict[str, Any] = {} if axis is None else {"axis": axis}
         params = self._parameters(name, scale)
@@ -226,7 +297,7 @@ class _Inserter:
         return made, nodes
 
     def _pair(self, name: str, source: str, renamed: dict[str, str]) -> list[NodeProto]:
-        scale = self.scales[name] = scale_of(self.amax[name])
+        scale = self.scales[name] = on_grid(scale_of(self.amax[name]), self.grid)
         params = self._parameters(name, scale)
         middle = self.names.fresh(f"{name}_q")
         end = name if source != name else self.names.fresh(f"{name}_dq")

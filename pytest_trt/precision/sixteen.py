@@ -8,13 +8,14 @@ Here ONNX's own operator schemas decide, so one rewrite serves both types; a tes
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.precision import graph as graphs
+from pytest_trt.precision.int8 import is_normal
 
 _TYPES = {
     "fp16": (TensorProto.FLOAT16, "tensor(float16)"),
@@ -29,7 +30,9 @@ FOLDED = "pytest_trt.folded:"
 _LARGEST = {"fp16": 65504.0, "bf16": 3.3895313892515355e38}
 
 
-def retype(model: ModelProto, precision: str) -> tuple[ModelProto, tuple[str, ...]]:
+def retype(
+    model: ModelProto, precision: str, *, keep: Collection[str] = ()
+) -> tuple[ModelProto, tuple[str, ...]]:
     """Return a model whose float32 tensors are 16-bit, and the names of nodes that stay in float32.
 
     Parameters
@@ -38,6 +41,8 @@ def retype(model: ModelProto, precision: str) -> tuple[ModelProto, tuple[str, ..
         Topologically sorted, as ONNX demands. Not changed.
     precision : str
         `fp16` or `bf16`.
+    keep : collection of str
+        Names of nodes that stay in float32 because the caller wants them so.
 
     Returns
     -------
@@ -45,20 +50,27 @@ def retype(model: ModelProto, precision: str) -> tuple[ModelProto, tuple[str, ..
         It begins with a Cast of each float32 input and ends with a Cast of each float32 output; weights are
         rounded to nearest even, finite ones beyond the type's range become its largest value.
     kept : tuple of str
-        Nodes whose operator ONNX does not define for the type (and If, Loop, Scan): Casts stand around them.
+        Nodes whose operator ONNX does not define for the type (and If, Loop, Scan): Casts stand around them. Those of
+        `keep` are not among them.
 
     Raises
     ------
     PrecisionError
         bf16, and the model cannot be lifted to operator set 22.
+
+    Notes
+    -----
+    QuantizeLinear stays in the type of its input, so that a float32 graph input is quantised as it is; DequantizeLinear
+    gives the type of its readers, and its scale has that type too: in ONNX and TensorRT the type of the scale is that of
+    the output. Scales that the type has only as subnormal numbers, and those of INT32 biases, stay in float32.
     """
     if precision == "bf16":
         model = graphs.at_least(model, BF16_OPSET, "bf16")
     result = graphs.infer(model)
     graphs.settle(result)
     _fold_batch_norms(result)
-    rewriter = _Rewriter(result, precision)
-    kept = rewriter.rewrite()
+    rewriter = _Rewriter(result, precision, frozenset(keep))
+    kept = tuple(name for name in rewriter.rewrite() if name not in rewriter.keep)
     return graphs.verify(result), kept
 
 
@@ -87,8 +99,10 @@ def _low_tensor(tensor: TensorProto, precision: str, name: str) -> TensorProto:
 class _Rewriter:
     """One pass over a sorted graph; a float32 tensor gets its 16-bit or 32-bit twin when first read."""
 
-    def __init__(self, model: ModelProto, precision: str) -> None:
+    def __init__(self, model: ModelProto, precision: str, keep: frozenset[str]) -> None:
         self.graph = model.graph
+        self.keep = keep
+        self.readers = graphs.consumers(model.graph)
         self.opset = graphs.opset(model)
         self.precision = precision
         self.kind, self.kind_text = _TYPES[precision]
@@ -100,6 +114,7 @@ class _Rewriter:
         self.outputs = {value.name for value in model.graph.output}
         self.low: dict[str, str] = {}
         self.high: dict[str, str] = {}
+        self.wide: set[str] = set()  # tensors that are made in float32
         self.nodes: list[NodeProto] = []
         self.tensors: list[TensorProto] = []
 
@@ -107,6 +122,7 @@ class _Rewriter:
         for value in self.graph.input:
             if self._is_float(value.name):
                 self.high[value.name] = value.name
+                self.wide.add(value.name)
         kept = [node.name for node in self.graph.node if not self._convert(node)]
         for value in self.graph.output:
             if value.name in self.weights:
@@ -123,6 +139,8 @@ class _Rewriter:
     def _convert(self, node: NodeProto) -> bool:
         """Append the node in its new types; tell whether it runs in 16 bits (or has no float tensor)."""
         plan = self._plan(node)
+        if plan is not None and self._is_wide_quantization(node):
+            plan = [False] * len(node.input), [False] * len(node.output)
         fresh = NodeProto()
         fresh.CopyFrom(node)
         reads, writes = plan if plan is not None else ([False] * len(node.input), [False] * len(node.output))
@@ -142,7 +160,7 @@ class _Rewriter:
 
     def _plan(self, node: NodeProto) -> tuple[list[bool], list[bool]] | None:
         """Which inputs and outputs become 16-bit; None when the node has to stay in float32."""
-        if node.domain not in ("", "ai.onnx") or graphs.subgraphs(node):
+        if node.domain not in ("", "ai.onnx") or graphs.subgraphs(node) or node.name in self.keep:
             return None
         try:
             schema = onnx.defs.get_schema(node.op_type, self.opset, "")
@@ -162,6 +180,26 @@ class _Rewriter:
                 side.append(text in allowed)
             sides.append(side)
         return sides[0], sides[1]
+
+    def _is_wide_quantization(self, node: NodeProto) -> bool:
+        """Tell whether a QuantizeLinear or DequantizeLinear stays in float32 although ONNX has it in 16 bits."""
+        if node.op_type == "QuantizeLinear":
+            return node.input[0] in self.wide
+        if node.op_type != "DequantizeLinear":
+            return False
+        scale = self.weights.get(node.input[1])
+        if scale is not None and not is_normal(numpy_helper.to_array(scale), self.precision):
+            return True
+        if self.types.get(node.input[0]) == TensorProto.INT32:
+            return True
+        readers = self.readers.get(node.output[0], [])
+        return not any(self._reads_low(reader, node.output[0]) for reader in readers)
+
+    def _reads_low(self, reader: NodeProto, name: str) -> bool:
+        plan = self._plan(reader)
+        return plan is not None and any(
+            low for source, low in zip(reader.input, plan[0], strict=True) if source == name
+        )
 
     def _read(self, name: str, *, low: bool) -> str:
         mine, other = (self.low, self.high) if low else (self.high, self.low)
@@ -193,6 +231,8 @@ class _Rewriter:
         else:
             made = name if low else self.names.fresh(f"{name}_fp32")
         (self.low if low else self.high)[name] = made
+        if not low:
+            self.wide.add(name)
         return made
 
     def _cast(self, source: str, target: str, kind: int) -> NodeProto:
