@@ -154,8 +154,19 @@ class Verdict:
 class LayerInfo:
     """One layer of a built engine, as the inspector or the DETAILED build log tells it.
 
-    `inputs`, `outputs` and `constants` (weights, where told) hold one type name a tensor, in our spelling: `fp32`,
-    `fp16`, `bf16`, `int8`, `int32`, `int64`, `bool`, `fp8` or `?`.
+    Attributes
+    ----------
+    name, kind : str
+        `conv1 + relu1`, `CaskConvolution`; the kind is `?` where only names are told.
+    inputs, outputs, constants : tuple of str
+        The type of each tensor (of the weights, where they are told) in our spelling: `fp32`, `fp16`, `bf16`, `int8`,
+        `int32`, `int64`, `bool`, `fp8` or `?`.
+    tactic, metadata : str
+        The name of the kernel, and the ONNX nodes that the layer computes; empty where they are not told.
+    reads, writes : tuple of str
+        Names of the input and output tensors, in the order of `inputs` and `outputs`.
+    formats : tuple of str
+        TensorRT's words for the memory format of each input: `Row major linear format`. Empty text where it does not say.
     """
 
     name: str
@@ -165,6 +176,9 @@ class LayerInfo:
     tactic: str = ""
     metadata: str = ""
     constants: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

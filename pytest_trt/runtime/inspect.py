@@ -35,8 +35,12 @@ _LAYER = re.compile(
     rf"^Name: (?P<name>.*?), LayerType: (?P<kind>[^,]*), Inputs: (?P<inputs>{_TENSORS})"
     rf"(?:, Constants: (?P<constants>{_TENSORS}))?, Outputs: (?P<outputs>{_TENSORS}),? ?(?P<rest>.*)$"
 )
-_LOGGED_TYPE = re.compile(r"(?:Datatype|Format/Datatype): ([^,}\]]+)")
+_TENSOR = re.compile(r"\{ Name: (.*?), (?=[A-Z][A-Za-z/]+: )(.*?)(?=\}, ?\{ Name: |\} ?\]$)")
+_LOGGED_TYPE = re.compile(r"\b(?:Data[tT]ype|Format/Datatype): ([^,}\]]+)")
+_LOGGED_FORMAT = re.compile(r"\b(?:Format|Format/Datatype): (?:\([^()]*\) )?([^,}]+)")
 _TACTIC = re.compile(r"TacticName: (.*?)(?:, [A-Z][A-Za-z]+: |$)")
+_WEIGHTS = re.compile(r"\bWeights: \{\"Type\": \"(\w+)\"")
+_LETTERS = re.compile(r"^\([^()]*\) ")  # `(NHWC) Channel major format`
 _METADATA = re.compile(r"Metadata: (.*)$")
 
 
@@ -64,26 +68,46 @@ def _logged_layer(text: str) -> LayerInfo | None:
     if found is None:
         return None
 
+    def tensors(part: str) -> tuple[tuple[str, str], ...]:
+        return tuple(_TENSOR.findall(found.group(part) or ""))
+
     def types(part: str) -> tuple[str, ...]:
-        return tuple(type_name(word) for word in _LOGGED_TYPE.findall(found.group(part) or ""))
+        return tuple(type_name(_word(_LOGGED_TYPE, words)) for _, words in tensors(part))
 
     tactic = _TACTIC.search(found.group("rest"))
     metadata = _METADATA.search(found.group("rest"))
+    weights = _WEIGHTS.search(found.group("rest"))
     return LayerInfo(
         name=found.group("name"),
         kind=found.group("kind"),
         inputs=types("inputs"),
         outputs=types("outputs"),
-        constants=types("constants"),
+        constants=types("constants") or ((type_name(weights.group(1)),) if weights else ()),
         tactic=tactic.group(1).strip() if tactic else "",
         metadata=metadata.group(1).strip() if metadata else "",
+        reads=tuple(name for name, _ in tensors("inputs")),
+        writes=tuple(name for name, _ in tensors("outputs")),
+        formats=tuple(_format(_word(_LOGGED_FORMAT, words)) for _, words in tensors("inputs")),
     )
+
+
+def _word(pattern: re.Pattern[str], words: str) -> str:
+    found = pattern.search(words)
+    return found.group(1).strip() if found else ""
+
+
+def _format(words: str) -> str:
+    """Return the words of a memory format; none for a bare type (`Half`) or where shapes decide at run time."""
+    bare = _TYPE_WORD.fullmatch(words) is not None
+    return "" if bare or words.startswith("N/A") else words
 
 
 def read_json(text: str) -> tuple[LayerInfo, ...]:
     """Return the layers of the inspector's JSON.
 
-    Both dialects are read: up to 10.x a tensor has `Format/Datatype`; 11.x and TensorRT-RTX split it. An
+    Both dialects are read: up to 10.x a tensor has `Format/Datatype`; 11.x and TensorRT-RTX split it (TensorRT
+    documentation, "Migrating IEngineInspector Usage from TensorRT 10.x to 11.x"). Where shapes are dynamic the older
+    one may say "N/A due to dynamic shapes" for a type: it reads as `?`, and the type of the weights is told beside it. An
     engine that was not built with DETAILED verbosity gives names only; text that is not JSON gives `()`.
     """
     try:
@@ -98,18 +122,25 @@ def _json_layer(entry: Any) -> LayerInfo:
     if not isinstance(entry, dict):
         return LayerInfo(name=str(entry), kind="?")
 
-    def types(key: str) -> tuple[str, ...]:
-        tensors = entry.get(key) or ()
-        return tuple(_json_type(tensor) for tensor in tensors if isinstance(tensor, dict))
+    def tensors(key: str) -> list[dict[str, Any]]:
+        return [tensor for tensor in entry.get(key) or () if isinstance(tensor, dict)]
 
+    def types(key: str) -> tuple[str, ...]:
+        return tuple(map(_json_type, tensors(key)))
+
+    weights = entry.get("Weights")  # up to 10.x: {"Type": "Half", "Count": 864}
+    held = (type_name(str(weights["Type"])),) if isinstance(weights, dict) and "Type" in weights else ()
     return LayerInfo(
         name=str(entry.get("Name", "")),
         kind=str(entry.get("LayerType", "?")),
         inputs=types("Inputs"),
         outputs=types("Outputs"),
-        constants=types("Constants"),
+        constants=types("Constants") or held,
         tactic=str(entry.get("TacticName", "")),
         metadata=str(entry.get("Metadata", "")),
+        reads=tuple(str(tensor.get("Name", "")) for tensor in tensors("Inputs")),
+        writes=tuple(str(tensor.get("Name", "")) for tensor in tensors("Outputs")),
+        formats=tuple(map(_json_format, tensors("Inputs"))),
     )
 
 
@@ -118,6 +149,11 @@ def _json_type(tensor: dict[str, Any]) -> str:
         if key in tensor:
             return type_name(str(tensor[key]))
     return "?"
+
+
+def _json_format(tensor: dict[str, Any]) -> str:
+    words = next((str(tensor[key]) for key in ("Format", "Format/Datatype") if key in tensor), "")
+    return _format(_LETTERS.sub("", words).strip())
 
 
 def engine_layers(trt: Any, engine: Any) -> tuple[LayerInfo, ...]:
