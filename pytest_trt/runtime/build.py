@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -103,12 +103,19 @@ class BuildRequest:
 
 
 def build_plan(
-    rt: Runtime, request: BuildRequest, cache: PlanCache | None = None, *, calibrator: Any = None
+    rt: Runtime,
+    request: BuildRequest,
+    cache: PlanCache | None = None,
+    *,
+    calibrator: Any = None,
+    calibration_shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Plan:
     """Return the plan that a TensorRT builds from a request, from the cache if it is there.
 
     The emulator's plans are never cached: they are quicker to make than to read, and faults may be in them. Nor is the
     plan of a `calibrator` (implicit INT8, up to 10.x: a raw `IInt8Calibrator`): its key would have to hold the data.
+    `calibration_shapes` are those of its batches; where inputs are dynamic TensorRT reads as much as they say, and else as
+    the first profile's opt shapes say.
 
     Raises
     ------
@@ -122,7 +129,7 @@ def build_plan(
     if not rt.can_build:
         raise RuntimeMissingError(f"{rt.title} cannot build here")
     if cache is None or rt.emulated or calibrator is not None:
-        return _build(rt, request, calibrator)
+        return _build(rt, request, calibrator, calibration_shapes)
     key = request.key(rt)
     plan = cache.load(key)
     if plan is None:
@@ -131,13 +138,19 @@ def build_plan(
     return plan
 
 
-def _build(rt: Runtime, request: BuildRequest, calibrator: Any = None) -> Plan:
+def _build(
+    rt: Runtime,
+    request: BuildRequest,
+    calibrator: Any = None,
+    calibration_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Plan:
     begin = time.perf_counter()
     held = Captured()
     with rt.logger.collect() as lines:
         try:
             with nullcontext() if rt.emulated else process_capture().block(held), rt.active():
-                data, flags = _Build(rt, request, lines, calibrator).run()
+                build = _Build(rt, request, lines, calibrator, calibration_shapes)
+                data, flags = build.run()
         except BaseException as error:
             # The traceback holds the builder in a cycle. Were the garbage collector to free it while TensorRT logs, under
             # a lock that a builder's destructor takes as well, this process would hang (seen with TensorRT-RTX 1.7.1).
@@ -172,9 +185,15 @@ class _Build:
     """One build; holds builder, network and config so that they die in that order's reverse."""
 
     def __init__(
-        self, rt: Runtime, request: BuildRequest, lines: list[LogLine], calibrator: Any = None
+        self,
+        rt: Runtime,
+        request: BuildRequest,
+        lines: list[LogLine],
+        calibrator: Any = None,
+        calibration_shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.rt, self.request, self.lines, self.calibrator = rt, request, lines, calibrator
+        self.calibration_shapes = calibration_shapes or {}
         self.trt = rt.trt
 
     def run(self) -> tuple[bytes, frozenset[str]]:
@@ -296,7 +315,7 @@ class _Build:
         return frozenset(name for name in asked if config.get_flag(getattr(trt.BuilderFlag, name)))
 
     def _calibrate(self, builder: Any, config: Any) -> None:
-        """Hand over the calibrator; where inputs are dynamic, it is asked for batches of the first profile's opt shapes."""
+        """Hand over the calibrator; where inputs are dynamic, say of which shapes its batches are."""
         if self.calibrator is None:
             return
         if not self.rt.features.calibrators:
@@ -307,7 +326,11 @@ class _Build:
             )
         config.int8_calibrator = self.calibrator
         if self.request.profiles:
-            refusal = add_calibration_profile(builder, config, self.request.profiles[0])
+            shapes = {
+                name: (self.calibration_shapes.get(name, opt),) * 3
+                for name, (_, opt, _) in self.request.profiles[0].items()
+            }
+            refusal = add_calibration_profile(builder, config, shapes)
             if refusal:
                 raise self._refused(refusal)
 

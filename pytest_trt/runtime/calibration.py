@@ -117,6 +117,11 @@ class Calibrator:
         return CalibrationTable.parse(data)
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name to shape of the first batch; empty where a cache was offered and nothing is read yet."""
+        return {} if self._first is None else {name: np.shape(array) for name, array in self._first.items()}
+
+    @property
     def used_cache(self) -> bool:
         """True when a cache was offered and TensorRT asked for no batch."""
         return self._cache is not None and self.batches_given == 0
