@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+from onnx import ModelProto
+
+from pytest_trt.precision import graph as graphs
+from pytest_trt.precision.kinds import UNKNOWN, is_generated, is_opaque, working_type
 from pytest_trt.records import LayerInfo
 
 # A rewritten node has a word behind its name: `[ONNX Layer: conv]__gemm_from_conv1x1`.
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=$|[\x1e\x1f\[]|__)")
-# Generated kernels (layout moves, Q/DQ, epilogues; on small matrix products also the product itself).
-_GENERATED = ("kgen", "noop", "shape_call", "reformat")
-UNPROVEN = "?"
-# What a precision is called in layer lists: TF32 is FP32 there.
-_SHOWN = {"tf32": "fp32"}
+UNPROVEN = UNKNOWN
+# What a precision is called in layer lists: TF32 is FP32 there, but for the names of kernels.
+_SHOWN = {"tf32": ("fp32", "tf32")}
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_TYPES = {1: "fp32", 10: "fp16", 16: "bf16"}  # onnx.TensorProto.DataType
 
 
 def onnx_nodes(layer: LayerInfo) -> tuple[str, ...]:
@@ -45,20 +49,44 @@ def attribute(layers: Iterable[LayerInfo], nodes: Collection[str], asked: str) -
     name is also in the metadata of `kgen` layers before and behind it, which pad, quantise or add the bias. A matrix
     product with one row, one column or K = 1 is a `kgen` and nothing else, with the Casts around it fused: it reads
     fp32, and its fp16 constants, where it has any, are the proof. In INT8 such a kernel holds the Q/DQ pairs as well,
-    so its types prove nothing: seen for convolutions of one channel and one pixel.
+    so its types prove nothing: seen for convolutions of one channel and one pixel. What a `Myelin` layer of 8.6 does inside
+    is not told.
     """
-    shown = _SHOWN.get(asked, asked)
+    shown = _SHOWN.get(asked, (asked,))
     layers = tuple(layers)
     found: dict[str, str] = {}
     for node in nodes:
         naming = [layer for layer in layers if node in onnx_nodes(layer)]
-        working = [layer for layer in naming if layer.kind.lower() not in _GENERATED]
         if not naming:
             continue
+        working = [layer for layer in naming if not is_generated(layer)]
         if working:
-            types = [kind for layer in working for kind in layer.inputs]
-            found[node] = asked if shown in types else (types[0] if types else UNPROVEN)
+            types = [UNPROVEN if is_opaque(layer) else working_type(layer) for layer in working]
+            found[node] = asked if any(kind in shown for kind in types) else types[0]
         else:
             types = [kind for layer in naming for kind in (*layer.inputs, *layer.constants, *layer.outputs)]
-            found[node] = asked if shown in types and shown != "int8" else UNPROVEN
+            told = asked != "int8" and any(kind in shown for kind in types)
+            found[node] = asked if told else UNPROVEN
     return found
+
+
+def typed_products(model: ModelProto) -> dict[str, str]:
+    """Return ONNX node name to the type that a typed graph asks of it, for nodes that multiply and accumulate.
+
+    A node that reads its data from a DequantizeLinear, or through a Cast behind one, is asked for in INT8: TensorRT fuses the
+    two. Any other is asked for in the type of its data.
+    """
+    typed = graphs.infer(model)
+    types = graphs.element_types(typed)
+    makers = {name: node for node in typed.graph.node for name in node.output}
+    wanted = {}
+    for node in typed.graph.node:
+        if node.op_type not in _PRODUCTS:
+            continue
+        sides = [makers.get(name) for name in node.input[:2]]
+        sides = [makers.get(m.input[0]) if m is not None and m.op_type == "Cast" else m for m in sides]
+        if all(maker is not None and maker.op_type == "DequantizeLinear" for maker in sides):
+            wanted[node.name] = "int8"
+        elif types.get(node.input[0]) in _TYPES:
+            wanted[node.name] = _TYPES[types[node.input[0]]]
+    return wanted
