@@ -105,3 +105,7 @@ class SuspiciousWarning(TrtWarning):
 
 class CalibrationError(TrtError):
     """A calibration table, or the data that one is made from, cannot be used."""
+
+
+class CalibrationWarning(TrtWarning):
+    """Calibration data, or the ranges made from them, look wrong; an audit says which and why."""
