@@ -109,3 +109,7 @@ class CalibrationError(TrtError):
 
 class CalibrationWarning(TrtWarning):
     """Calibration data, or the ranges made from them, look wrong; an audit says which and why."""
+
+
+class FallbackWarning(TrtWarning):
+    """A builder that was free to choose used the precision asked for in no layer."""
