@@ -74,8 +74,13 @@ class Step:
 
 
 def settle(bound: Bound) -> Bound:
-    """Return a dequantised tensor as its consumer in floating point reads it: rounded to its storage type."""
-    return bound if bound.scale is None else replace(store(bound, bound.kind), scale=None)
+    """Return a dequantised tensor as its consumer in floating point reads it.
+
+    Nobody stores it: the consumer works it out from the integers, and rounds it to the type of the graph or keeps it in FP32.
+    """
+    if bound.scale is None:
+        return bound
+    return replace(store(bound, bound.kind, may_skip=bound.kind != "fp32"), scale=None)
 
 
 @dataclass
@@ -221,7 +226,18 @@ def _stored(
         # Kept in FP32 on the way to its reader: one rounding to FP32.
         return _clean(_in_fp32(bound, kind))
     may_skip = fusable or (contract.weak and kind != "fp32") or _may_merge(graph, node, name, contract, keep)
+    may_skip = may_skip or (kind != "fp32" and name not in keep and _is_requantised(graph, name))
     return store(bound, kind, may_skip=may_skip, ties=contract.ties, flush=contract.flush)
+
+
+def _is_requantised(graph: Graph, name: str) -> bool:
+    """Tell whether QuantizeLinear alone reads a tensor: it belongs to the kernel before it, which works in FP32."""
+    readers = graph.readers.get(name, ())
+    return (
+        bool(readers)
+        and name not in graph.outputs
+        and all(reader.op == "QuantizeLinear" for reader in readers)
+    )
 
 
 def _may_merge(graph: Graph, node: Node, name: str, contract: Contract, keep: frozenset[str]) -> bool:
@@ -237,6 +253,7 @@ def _certain(graph: Graph, node: Node, kind: str, contract: Contract, keep: froz
     if len(node.outputs) != 1 or kind not in FORMATS or (contract.weak and kind != "fp32"):
         return None
     open_ = is_fusable(graph, node, name) or _may_merge(graph, node, name, contract, keep)
+    open_ = open_ or (kind != "fp32" and _is_requantised(graph, name))
     return kind if name in keep or not open_ else None
 
 

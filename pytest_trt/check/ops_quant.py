@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from pytest_trt.check.graph import FLOAT_KINDS, KINDS
-from pytest_trt.check.interpret import Step, handles
-from pytest_trt.numerics.bounds import Bound, either, recast, store
+from pytest_trt.check.interpret import Step, handles, settle
+from pytest_trt.numerics.bounds import Bound, either, recast
 from pytest_trt.numerics.formats import U32, Float64
 
 LEVELS = {"int8": (-128.0, 127.0), "uint8": (0.0, 255.0)}
@@ -47,11 +47,7 @@ def _quantize(step: Step) -> list[Bound]:
     """y = clip(rint(x / s) + z): TensorRT documents round to nearest, ties to even."""
     raw = step.args[0]
     assert raw is not None
-    x = raw
-    if raw.scale is not None:
-        x = replace(store(raw, raw.kind), scale=None)
-    elif not raw.is_exact and raw.kind != "fp32":
-        x = store(raw, raw.kind)
+    x = settle(raw)
     scale, zero = _parameters(step, x.mid.ndim)
     kind = "int8" if len(step.args) < 3 or step.args[2] is None else step.args[2].kind
     least, most = LEVELS.get(kind, LEVELS["int8"])

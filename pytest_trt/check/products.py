@@ -70,7 +70,10 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
         error = _int8_error(step, x, sums)
     else:
         error = keep.error(sums.mid, sums.magnitude, sums.products, sums.terms, reading=reading)
-    exact = _certificate(x, w, bias, sums, keep, reading) if products.alpha == 1.0 else None
+    # A float kernel reads both operands of an INT8 product rounded to 16 bits, where that is their type: nothing is exact then.
+    rereads = is_int8 and not contract.integer and x.kind in ("fp16", "bf16")
+    certifiable = products.alpha == 1.0 and not rereads
+    exact = _certificate(x, w, bias, sums, keep, reading) if certifiable else None
     made = Bound(sums.mid, sums.mid, sums.mid, step.kind, loose=_loose(products, x, w))
     squares: Float64 | None = None
     if not is_int8 and (contract.likely or (contract.statistics and x.kind == "fp32")):
@@ -114,7 +117,7 @@ def bound_products(step: Step, products: Products, bias: Bound | None) -> Bound:
             is_nan = np.isnan(sums.mid)
             made.loose = either(made.loose, is_nan)
     made.low, made.high = sums.mid - error, sums.mid + error
-    if bias is not None and not is_int8 and not contract.fused and x.kind in ("fp16", "bf16"):
+    if bias is not None and not contract.fused and x.kind in ("fp16", "bf16"):
         _add_separate_bias(made, bias, error, x.kind)
     return made
 
