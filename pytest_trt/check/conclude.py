@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_trt.check.examine import Examiner
+from pytest_trt.check.subject import Subject
 from pytest_trt.records import (
     BATTERIES,
     BUDGETS,
@@ -53,9 +54,21 @@ def conclude(examiner: Examiner, rt: Runtime, **provenance: Any) -> Verdict:
             "precision": prepared.precision,
             "typing": "strong" if prepared.strong else "weak",
             "model": examiner.source.digest,
+            **_int8(examiner.subject),
             **provenance,
         },
     )
+
+
+def _int8(subject: Subject) -> dict[str, Any]:
+    """Return what INT8 was scaled by, in plain values; nothing at any other precision."""
+    scales = {
+        name: [float(value) for value in scale] if scale.ndim else float(scale)
+        for name, scale in subject.scales.items()
+    }
+    if not scales:
+        return {}
+    return {"scales": scales, "calibration": dict(subject.calibrated_on), "hybrid": subject.prepared.hybrid}
 
 
 def replay_line(verdict: Verdict, settings: Settings) -> str:
@@ -70,6 +83,10 @@ def replay_line(verdict: Verdict, settings: Settings) -> str:
         ("emulate", settings.emulate, plain.emulate),
         ("device", settings.device, plain.device),
         ("typing", settings.typing, plain.typing),
+        ("int8", settings.int8, plain.int8),
+        ("hybrid", settings.hybrid, plain.hybrid),
+        ("constraints", settings.constraints, plain.constraints),
+        ("rewriter", settings.rewriter, plain.rewriter),
         ("budget", settings.budget, plain.budget),
     ):
         if value != usual:

@@ -72,6 +72,7 @@ class Subject:
         self._session: Session | None = None
         self._graph = graph
         self.allow = frozenset(allow)
+        self.calibrated_on: Mapping[str, Any] = {}  # where INT8 ranges come from: method, counts, digests
 
     @cached_property
     def graph(self) -> Graph:
@@ -162,7 +163,10 @@ class Subject:
         )
 
     def again(
-        self, model: ModelProto | None = None, flags: Collection[str] = frozenset(), graph: Graph | None = None
+        self,
+        model: ModelProto | None = None,
+        flags: Collection[str] = frozenset(),
+        graph: Graph | None = None,
     ) -> Subject:
         """Return the subject once more, never from a plan cache; with another typed model, or further builder flags."""
         prepared = replace(self.prepared, flags=self.prepared.flags | frozenset(flags))

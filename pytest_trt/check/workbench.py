@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.check import tell
+from pytest_trt.check.calibrated import Calibrated, check_calibration
 from pytest_trt.check.conclude import conclude, replay_line
 from pytest_trt.check.examine import Examiner
 from pytest_trt.check.feeds import (
@@ -25,16 +26,20 @@ from pytest_trt.check.feeds import (
 )
 from pytest_trt.check.findings import to_finding
 from pytest_trt.check.graph import Graph, load_model
+from pytest_trt.check.make import DRAWN_RANGE, Maker, typed_itself, types_16
 from pytest_trt.check.recall import Recall
 from pytest_trt.check.relate import Relations, relate
 from pytest_trt.check.subject import BUILD_OPTIONS, Subject
 from pytest_trt.check.tactics import rungs_of
-from pytest_trt.errors import InputError, PrecisionError, RuntimeMissingError, SuspiciousWarning, UsageError
+from pytest_trt.errors import (
+    RuntimeMissingError,
+    SuspiciousWarning,
+    UsageError,
+)
 from pytest_trt.numerics.battery import Scale, kinds_for
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
 from pytest_trt.numerics.judge import measure
-from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.precision.proof import prove
 from pytest_trt.records import (
     CONFORMS,
@@ -46,11 +51,7 @@ from pytest_trt.records import (
     Verdict,
 )
 from pytest_trt.runtime.load import Discovery, Runtime
-from pytest_trt.runtime.plans import PlanCache
 from pytest_trt.runtime.session import Session
-
-# INT8 calibration of drawn inputs: a scale of 2**-7, so that scaling the input is exact and ties are decided.
-_DRAWN_RANGE = 127.0 / 128.0
 
 
 class Workbench:
@@ -67,7 +68,7 @@ class Workbench:
         self.settings = settings
         self.discovery = discovery
         self.recall = Recall()
-        self._caches: dict[str, PlanCache | None] = {}
+        self._maker = Maker(settings)
 
     @property
     def executor(self) -> Runtime:
@@ -86,16 +87,9 @@ class Workbench:
             )
         return self.discovery.executor
 
-    @property
-    def _seed(self) -> tuple[int, ...]:
-        seed = self.settings.seed  # numpy takes no negative ones
-        return (seed,) if seed >= 0 else (-seed, 1)
-
     def is_strong(self, rt: Runtime) -> bool:
         """Tell whether networks are strongly typed under these settings on a runtime."""
-        return self.settings.typing == "strong" or (
-            self.settings.typing == "auto" and rt.features.strong_typing
-        )
+        return self._maker.is_strong(rt)
 
     def subject(
         self,
@@ -116,7 +110,6 @@ class Workbench:
             `build` names no field of `BuildRequest`, or one that the precision decides.
         """
         rt = rt or self.executor
-        self._refuse_implicit(precision)
         for name in build.keys() - BUILD_OPTIONS:
             near = difflib.get_close_matches(name, BUILD_OPTIONS, n=1)
             raise UsageError(
@@ -124,16 +117,12 @@ class Workbench:
                 why=f"good ones: {', '.join(sorted(BUILD_OPTIONS))}",
                 mend=f"did you mean {near[0]!r}?" if near else None,
             )
-        loaded = load_model(model)
-        graph = Graph(loaded)
+        graph = Graph(load_model(model))
         profile = check_profile(graph, profile)
-        ranges = None
-        if precision == "int8" and "QuantizeLinear" not in {node.op for node in graph.nodes}:
-            ranges = self._ranges(graph, None, calibration, shapes_for(graph, None, profile))
-        prepared = prepare(loaded, precision, strong=self.is_strong(rt), ranges=ranges)
         if profile is None and graph.dynamic:
             shapes_for(graph, None, None)  # says which input lacks a size, and how to give it
-        return Subject(rt, prepared, profile, cache=self._cache(rt), build=build, allow=self.settings.allow)
+        made, _ = self._maker.make(rt, graph, precision, profile, calibration=calibration, build=build)
+        return made
 
     def engine(self, model: Any, precision: str, profile: Profile | None = None) -> Any:
         """Return a raw engine."""
@@ -237,8 +226,7 @@ class Workbench:
     ) -> Verdict:
         """Return the verdict as `check` does, also when it does not pass."""
         rt = self.executor
-        loaded = load_model(model)
-        source = Graph(loaded)
+        source = Graph(load_model(model))
         given = None if inputs is None else check_feeds(source, inputs)
         profile = check_profile(source, profile)
         sizes = (
@@ -247,15 +235,15 @@ class Workbench:
             else shapes_for(source, shapes, profile)
         )
         profile = profile_for(source, sizes, profile)
-        self._refuse_implicit(precision)
-        ranges = self._ranges(source, given, calibration, sizes) if precision == "int8" else {}
-        prepared = prepare(loaded, precision, strong=self.is_strong(rt), ranges=ranges or None)
+        made, ranges = self._maker.make(
+            rt, source, precision, profile, given=given, calibration=calibration, sizes=sizes
+        )
         kinds = ("given",) if given is not None else kinds_for(precision, data or self.settings.data)
         if not kinds:
             raise UsageError("no data kind is left to run", why=f"asked for {data}, at {precision}")
-        shared = source if prepared.matched is loaded else None
-        made = Subject(rt, prepared, profile, cache=self._cache(rt), graph=shared, allow=self.settings.allow)
         with made as subject:
+            if isinstance(subject, Calibrated):
+                ranges = {name: 127.0 * float(scale) for name, scale in subject.table.scales.items()}
             rungs = rungs_of(subject.plan.layers, self.settings.rungs, asked="rungs" in self.settings.given)
             examiner = Examiner(subject, source, rungs, tolerance, self.recall)
             if not fallback:
@@ -266,7 +254,7 @@ class Workbench:
                 for position, kind in enumerate(kinds):
                     feeds = given
                     if feeds is None:
-                        rng = np.random.default_rng([*self._seed, seed, zlib.crc32(kind.encode())])
+                        rng = np.random.default_rng([*self._maker.seed, seed, zlib.crc32(kind.encode())])
                         feeds = draw_feeds(source, sizes, kind, precision, scale, ranges, rng)
                     examiner.look(feeds, kind, relations=position == 0)
                 examiner.distrust()
@@ -319,11 +307,11 @@ class Workbench:
         profile = check_profile(source, profile)
         sizes = shapes_for(source, shapes, profile)
         profile = profile_for(source, sizes, profile)
-        reach = dict.fromkeys(source.inputs, _DRAWN_RANGE) if precision == "int8" else {}
+        reach = dict.fromkeys(source.inputs, DRAWN_RANGE) if precision == "int8" else {}
         seed = zlib.crc32(label.encode()) if label else int(source.digest[:8], 16)
         feeds = []
         for place, kind in enumerate(data):
-            rng = np.random.default_rng([*self._seed, seed, zlib.crc32(kind.encode()), place])
+            rng = np.random.default_rng([*self._maker.seed, seed, zlib.crc32(kind.encode()), place])
             feeds.append(draw_feeds(source, sizes, kind, precision, scale_of(source), reach, rng))
         with self.subject(source.model, precision, profile, **build) as subject:
             rungs = rungs_of(subject.plan.layers, self.settings.rungs, asked="rungs" in self.settings.given)
@@ -387,57 +375,21 @@ class Workbench:
 
     def close(self) -> None:
         """Release what the workbench holds; sessions and engines are their callers'."""
-        self._caches.clear()
-
-    def _cache(self, rt: Runtime) -> PlanCache | None:
-        # The emulator builds faster than a file is read.
-        if rt.emulated:
-            return None
-        if rt.plays not in self._caches:
-            self._caches[rt.plays] = PlanCache(self.settings.cache_dir)
-        return self._caches[rt.plays]
-
-    def _refuse_implicit(self, precision: str) -> None:
-        if precision == "int8" and self.settings.int8 == "implicit":
-            raise PrecisionError(
-                "--trt-int8=implicit: a check cannot ask for INT8 by a calibrator yet",
-                why="nothing would show that the scales of the calibrator are the ones that ran",
-                mend="--trt-int8=explicit: a Q/DQ graph",
-            )
-
-    def _ranges(
-        self,
-        graph: Graph,
-        given: Mapping[str, Array] | None,
-        calibration: Iterable[Mapping[str, Any]] | None,
-        sizes: Mapping[str, tuple[int, ...]],
-    ) -> dict[str, float]:
-        typed = _types_16(graph)
-        if typed and "fp32" not in graph.kinds.values():
-            raise _typed_itself(typed, "int8")
-        if isinstance(calibration, Mapping):
-            raise InputError(
-                "calibration is one mapping, and should be several", mend="calibration=[{name: array}, ...]"
-            )
-        if calibration is not None:
-            return measure_ranges(graph.model, (check_feeds(graph, feed) for feed in calibration))
-        if given is not None:
-            return measure_ranges(graph.model, [given])
-        rng = np.random.default_rng([*self._seed, int(graph.digest[:8], 16)])
-        reach = dict.fromkeys(graph.inputs, _DRAWN_RANGE)
-        feeds = draw_feeds(graph, sizes, "uniform11", "int8", scale_of(graph), reach, rng)
-        return measure_ranges(graph.model, [feeds]) | reach
+        self._maker.close()
 
     def _prove(self, subject: Subject, examiner: Examiner) -> None:
         """Add a finding when the engine did its work in another precision than the one asked for."""
         prepared = subject.prepared
+        if isinstance(subject, Calibrated):
+            examiner.result.findings.extend(check_calibration(subject))
+            return
         if not prepared.strong or prepared.kept_fp32:
             return
         own = {node.op for node in examiner.source.nodes} & {"QuantizeLinear", "DequantizeLinear"}
         proof = prove(subject.plan.layers, prepared.precision, quantized=bool(own))
-        typed = _types_16(examiner.source)
+        typed = types_16(examiner.source)
         if proof.fallback and typed and prepared.precision not in typed:
-            raise _typed_itself(typed, prepared.precision)
+            raise typed_itself(typed, prepared.precision)
         if proof.fallback:
             examiner.result.findings.append(
                 Finding(
@@ -447,17 +399,3 @@ class Workbench:
                     + ", ".join(proof.fallback[:5]),
                 )
             )
-
-
-def _types_16(graph: Graph) -> list[str]:
-    """Return the 16-bit types that the user's own graph computes in."""
-    return sorted({"fp16", "bf16"} & {graph.kinds.get(name) or "" for name in graph.producer})
-
-
-def _typed_itself(typed: Sequence[str], precision: str) -> PrecisionError:
-    kinds = " and ".join(typed)
-    return PrecisionError(
-        f"the model is in {kinds} itself: it cannot run in {precision}",
-        why="a network keeps the types that its graph has besides fp32",
-        mend=f'mark the test trt_precision("{typed[0]}"), or give the model in fp32',
-    )

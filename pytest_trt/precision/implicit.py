@@ -2,9 +2,9 @@
 
 Under implicit quantisation (TensorRT 8.6 and 10.x) the builder decides where INT8 is. What it decided stands in the layer list:
 a layer whose input is `Int8` reads that tensor quantised with the tensor's scale, and a tensor that a layer writes as
-`Int8` is stored so for all its readers. Weights are quantised by the builder, symmetrically and one scale an output channel,
-after a BatchNormalization behind a convolution was folded into them (TensorRT Developer Guide, "Post-Training Quantization
-Using Calibration" and "Layer Fusion").
+`Int8` is stored so for all its readers. Weights are quantised by the builder, symmetrically and one scale an output channel
+(TensorRT Developer Guide, "Post-Training Quantization Using Calibration"). That a BatchNormalization behind a convolution is
+folded into them first changes nothing: it scales whole channels, so the integers stay the same.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
@@ -67,7 +68,8 @@ def find_placement(model: ModelProto, layers: Iterable[LayerInfo]) -> Placement:
     nodes = {node.name: node for node in model.graph.node}
     fixed = graphs.computed_constants(model.graph)
     read: dict[str, set[int]] = {}
-    stored, told = set(), set()
+    stored: set[str] = set()
+    told: set[str] = set()
     for layer in layers:
         mine = [nodes[name] for name in onnx_nodes(layer) if name in nodes]
         told.update(node.name for node in mine)
@@ -103,7 +105,7 @@ def find_placement(model: ModelProto, layers: Iterable[LayerInfo]) -> Placement:
 
 
 def write_placement(
-    model: ModelProto, placement: Placement, scales: Mapping[str, float]
+    model: ModelProto, placement: Placement, scales: Mapping[str, np.float32]
 ) -> tuple[ModelProto, dict[str, np.ndarray]]:
     """Return the graph that an engine computes, with Q/DQ where it has INT8, and the scales in it.
 
@@ -112,7 +114,7 @@ def write_placement(
     model : ModelProto
         What the engine was built from, in float32, its nodes named. Not changed.
     placement : Placement
-    scales : mapping of str to float
+    scales : mapping of str to numpy.float32
         The calibration table. A tensor without a scale stays in float32, whatever the placement says.
 
     Returns
@@ -131,7 +133,7 @@ def write_placement(
 
 
 class _Writer:
-    def __init__(self, model: ModelProto, placement: Placement, scales: Mapping[str, float]) -> None:
+    def __init__(self, model: ModelProto, placement: Placement, scales: Mapping[str, np.float32]) -> None:
         self.graph = model.graph
         self.placement = placement
         self.table = scales
@@ -148,16 +150,12 @@ class _Writer:
         self.read: dict[str, str] = {}
 
     def write(self) -> None:
-        folded: set[str] = set()
         for node in self.graph.node:
-            if node.name in folded:
-                continue
             fresh = NodeProto()
             fresh.CopyFrom(node)
             positions = self.placement.read.get(node.name, frozenset())
             in_int8 = node.op_type in WEIGHTED and 0 in positions and node.input[0] in self.table
             if in_int8 and node.input[1] in self.constants:
-                folded |= self._fold_normalisation(fresh)
                 fresh.input[1] = self._weight(fresh)
             for position in positions:
                 name = node.input[position]
@@ -175,33 +173,6 @@ class _Writer:
         kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
         graphs.replace(self.graph, self.nodes, kept)
 
-    def _fold_normalisation(self, node: NodeProto) -> set[str]:
-        """Fold the BatchNormalization that alone reads a convolution into its weights; return the names of nodes that go."""
-        readers = self.readers.get(node.output[0], [])
-        if node.op_type != "Conv" or len(readers) != 1 or node.output[0] in self.outputs:
-            return set()
-        after = readers[0]
-        if after.op_type != "BatchNormalization" or not all(
-            name in self.constants for name in after.input[1:5]
-        ):
-            return set()
-        gain, shift, mean, variance = (self.constants[name].astype(np.float64) for name in after.input[1:5])
-        epsilon = next((entry.f for entry in after.attribute if entry.name == "epsilon"), 1e-5)
-        factor = gain / np.sqrt(variance + epsilon)
-        weights = self.constants[node.input[1]].astype(np.float64)
-        biased = len(node.input) > 2 and node.input[2] != ""
-        bias = self.constants[node.input[2]].astype(np.float64) if biased else np.zeros_like(factor)
-        shape = (-1, *(1,) * (weights.ndim - 1))
-        made = [self.names.fresh(f"{node.name}_folded"), self.names.fresh(f"{node.name}_shift")]
-        self._store(made[0], (weights * factor.reshape(shape)).astype(np.float32))
-        self._store(made[1], ((bias - mean) * factor + shift).astype(np.float32))
-        self.constants[made[0]] = (weights * factor.reshape(shape)).astype(np.float32)
-        kept = [node.input[0], *made]
-        del node.input[:]
-        node.input.extend(kept)
-        node.output[0] = after.output[0]
-        return {after.name}
-
     def _weight(self, node: NodeProto) -> str:
         array = self.constants[node.input[1]]
         axis = weight_axis(node, array.ndim)
@@ -209,7 +180,7 @@ class _Writer:
         self.scales.setdefault(node.input[1], scale)
         stored, made = self.names.fresh(f"{node.name}_int8"), self.names.fresh(f"{node.name}_weights")
         self._store(stored, quantize_array(array, scale, axis))
-        by_axis = {} if axis is None else {"axis": axis}
+        by_axis: dict[str, Any] = {} if axis is None else {"axis": axis}
         self.nodes.append(
             self._node("DequantizeLinear", [stored, *self._parameters(made, scale)], made, **by_axis)
         )
@@ -238,7 +209,7 @@ class _Writer:
             numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
         )
 
-    def _node(self, kind: str, inputs: list[str], output: str, **attributes: int) -> NodeProto:
+    def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
         return helper.make_node(
             kind, inputs, [output], name=self.names.fresh(f"{kind}_{output}"), **attributes
         )
