@@ -1,18 +1,20 @@
-"""Implicit INT8 (up to 10.16): ranges from a calibrator or from the tensors, then the graph with Q/DQ pairs."""
+"""Implicit INT8 (up to 10.16): ranges from a calibrator or from the tensors, and the table that a calibrator keeps."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, helper, numpy_helper
 
-from pytest_trt.emulator import dtypes
+from pytest_trt.emulator import dtypes, histograms
 from pytest_trt.emulator.building import Refusal
-from pytest_trt.emulator.constants import Constants
-from pytest_trt.emulator.graph import Graph, load
-from pytest_trt.emulator.lowering import Policy, has_quantization, is_tensor_core
+from pytest_trt.emulator.graph import Graph
+from pytest_trt.emulator.histograms import Histogram
+from pytest_trt.emulator.lowering import Policy, has_quantization
+from pytest_trt.emulator.pairs import insert_pairs, tensors_without_scale
 from pytest_trt.emulator.program import Program
 from pytest_trt.emulator.reporting import Reporter, shielded
 
@@ -21,10 +23,19 @@ if TYPE_CHECKING:
     from pytest_trt.emulator.host import Host
     from pytest_trt.emulator.network import Network
 
+Scales = dict[str, np.float32]
+
 _NO_SCALES = (
     "Calibration failure occurred with no scaling factors detected. This could be due to no int8 calibrator or"
     " insufficient custom scales for network layers."
 )
+# Member of CalibrationAlgoType to the word in a table's header.
+_WORDS = {
+    "ENTROPY_CALIBRATION_2": "EntropyCalibration2",
+    "MINMAX_CALIBRATION": "MinMaxCalibration",
+    "ENTROPY_CALIBRATION": "EntropyCalibration",
+    "LEGACY_CALIBRATION": "LegacyCalibration",
+}
 
 
 def implicit_quantization(
@@ -37,171 +48,190 @@ def implicit_quantization(
 ) -> Graph:
     """Return the graph with Q/DQ pairs around convolutions and matrix products; itself if it has Q/DQ already.
 
+    A tensor that such a layer reads and that has no scale is named in a warning, and the layer is not INT8.
+
     Raises
     ------
     Refusal
-        Neither a calibrator nor a dynamic range, or a calibrator that gives no batch.
+        Neither a calibrator nor a dynamic range gives a scale, or a calibrator gives no batch.
     """
     if has_quantization(graph):
         return graph
+    scales: Scales = {}
+    if config.int8_calibrator is not None:
+        scales = _Calibration(host, config, graph, profiles, reporter).scales()
     ranges = {name: max(abs(low), abs(high)) for name, (low, high) in network._ranges.items()}
-    calibrator = config.int8_calibrator
-    if calibrator is not None:
-        ranges = {**_calibrate(host, calibrator, config, graph, profiles, reporter), **ranges}
-    if not ranges:
+    scales.update({name: np.float32(amax / 127.0) for name, amax in ranges.items() if amax > 0})
+    known = {*graph.inputs, *graph.producers}
+    if not known & scales.keys():
         raise Refusal("INVALID_CONFIG", _NO_SCALES)
-    scales = {name: np.float32(amax / 127.0) for name, amax in ranges.items() if amax > 0}
+    missing = tensors_without_scale(graph, scales)
     if host.faults:
-        site, _ = host.faults.visit("calibrate", "int8", scales=scales, stage="engine")
-        scales = site.scales
+        site, _ = host.faults.visit("calibrate", "int8", scales=scales, missing=missing, stage="engine")
+        scales, missing = site.scales, site.missing
+    for name in missing:
+        reporter.log(
+            "WARNING",
+            f"Missing scale and zero-point for tensor {name}, expect fall back to non-int8 implementation for any"
+            " layer consuming or producing given tensor",
+        )
     return insert_pairs(graph, scales)
 
 
-def _calibrate(
-    host: Host,
-    calibrator: Any,
-    config: BuilderConfig,
-    graph: Graph,
-    profiles: list[dict[str, Any]],
-    reporter: Reporter,
-) -> dict[str, float]:
-    cached = shielded(calibrator.read_calibration_cache)
-    if cached is not None:
+class _Calibration:
+    """One calibration: the calibrator's cache if it can be used, else its batches."""
+
+    def __init__(
+        self,
+        host: Host,
+        config: BuilderConfig,
+        graph: Graph,
+        profiles: list[dict[str, Any]],
+        reporter: Reporter,
+    ) -> None:
+        self._host, self._graph, self._reporter = host, graph, reporter
+        self._calibrator = config.int8_calibrator
+        self._algorithm = shielded(self._calibrator.get_algorithm)
+        if self._algorithm is None or self._algorithm.name not in _WORDS:
+            raise Refusal("INVALID_ARGUMENT", "The calibrator names no algorithm")
+        self._header = host.cache_header(_WORDS[self._algorithm.name])
+        chosen = config._calibration_profile
+        self._shapes = {
+            name: chosen._shapes[name][1]
+            if chosen is not None and name in chosen._shapes
+            else tuple(table[1])
+            for name, table in profiles[0].items()
+        }
+
+    def scales(self) -> Scales:
+        """Return the scale of each tensor; a new table is given to the calibrator to keep."""
+        found = self._cached()
+        return self._calibrate() if found is None else found
+
+    def _cached(self) -> Scales | None:
+        cache = shielded(self._calibrator.read_calibration_cache)
+        data = b"" if cache is None else shielded(_bytes_of, cache, default=b"")
+        if self._host.faults:
+            site, _ = self._host.faults.visit(
+                "calibrate", "int8", cache=data, header=self._header, stage="cache"
+            )
+            data = site.cache
+        if not data:
+            return None
         try:
-            return read_cache(bytes(memoryview(cached)), host.cache_header)
+            return read_cache(data, self._header)
         except ValueError as error:
-            reporter.log("WARNING", f"Calibration cache is not used: {error}")
-    batch = shielded(calibrator.get_batch_size, default=0)
-    if not batch:
-        raise Refusal("INVALID_ARGUMENT", "The calibrator gives no batch size")
-    chosen = config._calibration_profile
-    shapes = {
-        name: chosen._shapes[name][1] if chosen is not None and name in chosen._shapes else tuple(table[1])
-        for name, table in profiles[0].items()
-    }
-    tensors = [
-        name
-        for name, node in graph.producers.items()
-        if graph.tensor(name).elem == dtypes.FLOAT and node.op_type != "Constant"
-    ]
-    program = Program(graph, Policy(), tensors)
-    found: dict[str, float] = {}
-    count = 0
-    while True:
-        addresses = shielded(calibrator.get_batch, list(graph.inputs))
-        if not addresses:
-            break
-        count += 1
-        feeds: dict[str, NDArray[Any]] = {}
-        for name, address in zip(graph.inputs, addresses, strict=True):
-            kind = dtypes.storage_of(graph.tensor(name).elem)
-            feeds[name] = host.device.read(int(address), kind, shapes[name])
-        for name, array in (*feeds.items(), *program.run(feeds).items()):
-            if array.dtype == np.float32 and array.size:
-                found[name] = max(
-                    found.get(name, 0.0), float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
-                )
-    if not count:
-        raise Refusal("INVALID_CONFIG", _NO_SCALES)
-    if host.faults:
-        table = {name: np.float32(amax / 127.0) for name, amax in found.items()}
-        site, _ = host.faults.visit("calibrate", "int8", scales=table, stage="table", batches=count)
-        found = {name: 127.0 * float(scale) for name, scale in site.scales.items()}
-    shielded(calibrator.write_calibration_cache, write_cache(found, host.cache_header))
-    return found
+            self._reporter.log("WARNING", f"Calibration cache is not used, calibrating anew: {error}")
+            return None
+
+    def _calibrate(self) -> Scales:
+        find = self._search()
+        if not shielded(self._calibrator.get_batch_size, default=0):
+            raise Refusal("INVALID_ARGUMENT", "The calibrator gives no batch size")
+        held, each = self._collect()
+        if not each:
+            raise Refusal("INVALID_CONFIG", _NO_SCALES)
+        reaches = {name: find(histogram) for name, histogram in held.items()}
+        scales = {name: np.float32(reach / 127.0) for name, reach in reaches.items() if reach > 0}
+        if self._host.faults:
+            site, _ = self._host.faults.visit(
+                "calibrate", "int8", scales=scales, stage="table", batches=len(each), reach=each,
+                algorithm=self._algorithm.name,
+            )  # fmt: skip
+            scales = site.scales
+        shielded(self._calibrator.write_calibration_cache, write_cache(scales, self._header))
+        return scales
+
+    def _search(self) -> Callable[[Histogram], float]:
+        if self._algorithm.name == "MINMAX_CALIBRATION":
+            return histograms.minmax
+        if self._algorithm.name != "LEGACY_CALIBRATION":
+            return histograms.entropy
+        # The cut-off and the histogram's cache are asked for, as TensorRT does, and not used: what for is not published.
+        self._legacy("get_regression_cutoff", 1.0)
+        self._legacy("read_histogram_cache", None, 0)
+        part = self._legacy("get_quantile", -1.0)
+        if not 0 < part <= 1:
+            raise Refusal("INVALID_ARGUMENT", f"The calibrator's quantile {part} is not within (0, 1]")
+        return histograms.quantile(part)
+
+    def _legacy(self, name: str, default: Any, *args: Any) -> Any:
+        """Return the answer of a method that the class of the bindings does not show, and a subclass must have."""
+        method = getattr(self._calibrator, name, None)
+        if method is None:
+            print(
+                f'[ERROR] Tried to call pure virtual function "IInt8LegacyCalibrator::{name}"',
+                file=sys.stderr,
+            )
+            return default
+        return shielded(method, *args, default=default)
+
+    def _collect(self) -> tuple[dict[str, Histogram], list[dict[str, float]]]:
+        """Return a histogram of each float32 tensor, and the largest magnitudes of each batch."""
+        graph = self._graph
+        tensors = [
+            name
+            for name, node in graph.producers.items()
+            if graph.tensor(name).elem == dtypes.FLOAT and node.op_type != "Constant"
+        ]
+        program = Program(graph, Policy(), tensors)
+        held: dict[str, Histogram] = {}
+        each: list[dict[str, float]] = []
+        while True:
+            addresses = shielded(self._calibrator.get_batch, list(graph.inputs))
+            if not addresses:
+                return held, each
+            feeds = self._read(addresses)
+            values = {**feeds, **program.run(feeds)}
+            each.append({name: _amax(array) for name, array in values.items() if array.dtype == np.float32})
+            for name in each[-1]:
+                held.setdefault(name, Histogram()).add(values[name])
+
+    def _read(self, addresses: list[int]) -> dict[str, NDArray[Any]]:
+        feeds = {}
+        for name, address in zip(self._graph.inputs, addresses, strict=True):
+            kind = dtypes.storage_of(self._graph.tensor(name).elem)
+            feeds[name] = self._host.device.read(int(address), kind, self._shapes[name])
+        return feeds
 
 
-def write_cache(ranges: dict[str, float], header: str) -> bytes:
+def _bytes_of(cache: Any) -> bytes:
+    return bytes(memoryview(cache))
+
+
+def _amax(array: NDArray[np.float32]) -> float:
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+
+
+def write_cache(scales: Mapping[str, Any], header: str) -> bytes:
     """Return a calibration cache: a header line, then the bits of each tensor's scale in hexadecimal."""
     lines = [header]
-    for name, amax in ranges.items():
-        bits = int(np.float32(amax / 127.0).view(np.uint32))
-        lines.append(f"{name}: {bits:08x}")
+    for name, scale in scales.items():
+        lines.append(f"{name}: {int(np.float32(scale).view(np.uint32)):08x}")
     return ("\n".join(lines) + "\n").encode()
 
 
-def read_cache(data: bytes, header: str) -> dict[str, float]:
-    """Return the range of each tensor in a calibration cache.
+def read_cache(data: bytes, header: str) -> Scales:
+    """Return the scale of each tensor in a calibration cache.
 
     Raises
     ------
     ValueError
-        The header is of another TensorRT, or a line cannot be read.
+        The header is of another TensorRT or algorithm, or a line cannot be read.
     """
-    lines = data.decode().splitlines()
-    if not lines or lines[0] != header:
-        raise ValueError(f"its header is {lines[0] if lines else ''!r}, expected {header!r}")
+    first, *lines = data.decode().split("\n")
+    if first != header:
+        raise ValueError(f"its header is {first!r}, expected {header!r}")
     found = {}
-    for line in lines[1:]:
+    for line in lines:
+        if not line:
+            continue
         name, _, bits = line.rpartition(": ")
-        found[name] = float(np.uint32(int(bits, 16)).view(np.float32)) * 127.0
+        number = int(bits, 16)
+        if not 0 <= number < 1 << 32:
+            raise ValueError(f"{bits!r} is no float32")
+        scale = np.uint32(number).view(np.float32)
+        if not (np.isfinite(scale) and scale > 0):
+            raise ValueError(f"the scale of {name!r} is {scale}")
+        found[name] = scale
     return found
-
-
-def _weight_scales(weights: NDArray[Any], node: NodeProto) -> tuple[NDArray[np.float32], int]:
-    axis = {"Conv": 0, "ConvTranspose": 1, "MatMul": weights.ndim - 1}.get(node.op_type, 1)
-    if node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute):
-        axis = 0
-    others = tuple(i for i in range(weights.ndim) if i != axis)
-    amax = np.abs(weights).max(axis=others)
-    return np.where(amax > 0, amax / 127.0, 1.0).astype(np.float32), axis
-
-
-def insert_pairs(graph: Graph, scales: dict[str, Any]) -> Graph:
-    """Return a copy of the graph with Q/DQ pairs on inputs and constant weights of convolutions and matrix products.
-
-    Parameters
-    ----------
-    graph : Graph
-        A float graph.
-    scales : mapping of str to float
-        Scale of each activation; an operator whose input has none stays as it is.
-    """
-    model = type(graph.model)()
-    model.CopyFrom(graph.model)
-    constants = Constants(graph)
-    zero = "@int8_zero"
-    model.graph.initializer.append(numpy_helper.from_array(np.zeros((), np.int8), zero))
-    nodes: list[NodeProto] = []
-    done: dict[str, str] = {}
-    for node in model.graph.node:
-        if is_tensor_core(node.op_type) and node.input[0] in scales:
-            weights = constants.folded(node.input[1])
-            if weights is not None and weights.ndim >= 2:
-                node.input[0] = _pair(
-                    node.input[0], np.float32(scales[node.input[0]]), zero, done, nodes, model
-                )
-                node.input[1] = _weight_pair(node, weights, model, nodes)
-        nodes.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    changed = load(model)
-    changed.outputs = list(graph.outputs)
-    changed.own_outputs = graph.own_outputs
-    return changed
-
-
-def _pair(name: str, scale: Any, zero: str, done: dict[str, str], nodes: list[NodeProto], model: Any) -> str:
-    if name not in done:
-        model.graph.initializer.append(
-            numpy_helper.from_array(np.float32(scale).reshape(()), f"{name}@scale")
-        )
-        given = [f"{name}@scale", zero]
-        nodes.append(helper.make_node("QuantizeLinear", [name, *given], [f"{name}@q"]))
-        nodes.append(helper.make_node("DequantizeLinear", [f"{name}@q", *given], [f"{name}@dq"]))
-        done[name] = f"{name}@dq"
-    return done[name]
-
-
-def _weight_pair(node: NodeProto, weights: NDArray[Any], model: Any, nodes: list[NodeProto]) -> str:
-    scale, axis = _weight_scales(weights, node)
-    shape = [1] * weights.ndim
-    shape[axis] = -1
-    quantized = np.clip(np.rint(weights / scale.reshape(shape)), -127, 127).astype(np.int8)
-    base = f"{node.name}@weights"
-    model.graph.initializer.append(numpy_helper.from_array(quantized, f"{base}_q"))
-    model.graph.initializer.append(numpy_helper.from_array(scale, f"{base}_scale"))
-    nodes.append(
-        helper.make_node("DequantizeLinear", [f"{base}_q", f"{base}_scale"], [f"{base}_dq"], axis=axis)
-    )
-    return f"{base}_dq"

@@ -190,3 +190,9 @@ class IInt8MinMaxCalibrator(IInt8Calibrator):
     """Calibrator of the min-max algorithm."""
 
     _algorithm = "MINMAX_CALIBRATION"
+
+
+class IInt8LegacyCalibrator(IInt8Calibrator):
+    """Calibrator of the quantile algorithm; a subclass has `get_quantile` and three more that this class does not show."""
+
+    _algorithm = "LEGACY_CALIBRATION"

@@ -249,10 +249,14 @@ class Host:
         return Reporter(self, used)
 
     @property
-    def cache_header(self) -> str:
-        """The first line of a calibration cache of this version."""
-        digits = "".join(self.version.split(".")[:3])
-        return f"TRT-{digits}-EntropyCalibration2"
+    def version_number(self) -> int:
+        """The version as TensorRT's headers number it: 8601 for 8.6.1, 101303 for 10.13.3."""
+        major, minor, patch = (int(part) for part in self.version.split(".")[:3])
+        return major * (10_000 if major >= 10 or self.is_rtx else 1000) + minor * 100 + patch
+
+    def cache_header(self, algorithm: str) -> str:
+        """Return the first line of a calibration cache of this version, in TensorRT's form and not in its name."""
+        return f"emulator-{self.version_number}-{algorithm}"
 
     @staticmethod
     def warn_deprecated(text: str) -> None:

@@ -38,6 +38,7 @@ IMPLEMENTATIONS: Mapping[str, type[Bound]] = {
     "IInt8Calibrator": callbacks.IInt8Calibrator,
     "IInt8EntropyCalibrator": callbacks.IInt8EntropyCalibrator,
     "IInt8EntropyCalibrator2": callbacks.IInt8EntropyCalibrator2,
+    "IInt8LegacyCalibrator": callbacks.IInt8LegacyCalibrator,
     "IInt8MinMaxCalibrator": callbacks.IInt8MinMaxCalibrator,
     "ILayer": tensors.Layer,
     "ILogger": callbacks.ILogger,

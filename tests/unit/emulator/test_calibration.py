@@ -55,8 +55,8 @@ def test_a_calibrator_gives_the_scales(name):
     calibrator = calibrator_of(driver.trt, batches)
     plan = build(driver, calibrator)
     assert calibrator.asked == [["x"]] * 4
-    ranges = read_cache(calibrator.written, calibrator.written.decode().splitlines()[0])
-    assert ranges["x"] == pytest.approx(max(np.abs(batch).max() for batch in batches), rel=1e-6)
+    scales = read_cache(calibrator.written, calibrator.written.decode().splitlines()[0])
+    assert scales["x"] == np.float32(float(max(np.abs(batch).max() for batch in batches)) / 127)
     x = sample(2, seed=1)
     exact = Driver(name).once(conv(), x=x)["y"]
     got = run(driver, plan, x)
@@ -75,10 +75,10 @@ def test_a_cache_replaces_the_batches():
 def test_a_cache_of_another_version_is_not_used():
     driver = Driver()
     calibrator = calibrator_of(
-        driver.trt, [sample(2)], cache=write_cache({"x": 1.0}, "TRT-861-EntropyCalibration2")
+        driver.trt, [sample(2)], cache=write_cache({"x": 1.0}, "emulator-8601-MinMaxCalibration")
     )
     assert build(driver, calibrator) is not None
-    assert "TRT-861" in driver.log.texts("WARNING")[-1] and calibrator.asked
+    assert "emulator-8601" in driver.log.texts("WARNING")[-1] and calibrator.asked
 
 
 def test_a_calibrator_without_batches_fails_the_build():
@@ -102,7 +102,7 @@ def test_dynamic_ranges_give_the_scales():
 
 def test_a_fault_sees_the_scales():
     def halve(site):
-        if site.kind == "calibrate":
+        if site.kind == "calibrate" and site.stage == "engine":
             site.scales["x"] *= np.float32(0.5)
 
     honest, faulty = Driver(), Driver(faults=(halve,))
@@ -118,8 +118,7 @@ def test_the_kind_of_a_calibrator_is_known():
 
 
 def test_caches_survive_writing_and_reading():
-    ranges = {"x": 3.25, "a: b": 0.001}
-    back = read_cache(write_cache(ranges, "H"), "H")
-    assert back == pytest.approx(ranges, rel=1e-6)
+    scales = {"x": np.float32(3.25), "a: b": np.float32(0.001)}
+    assert read_cache(write_cache(scales, "H"), "H") == scales
     with pytest.raises(ValueError, match="header"):
         read_cache(b"", "H")
