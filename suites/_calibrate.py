@@ -1,25 +1,34 @@
-"""One implicit INT8 calibration: the table that TensorRT writes, and the scales that its engine uses."""
+"""Implicit INT8 calibrations: the tables that TensorRT writes, what it does with a cache, and the scales that its engine uses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from pytest_trt.errors import UnsupportedError
+from pytest_trt.errors import CalibrationError, UnsupportedError
 from pytest_trt.precision.proof import prove
+from pytest_trt.precision.tables import ALGORITHMS, CalibrationTable
+from pytest_trt.records import LogLine
+from pytest_trt.runtime.build import BuildRequest, build_plan
+from pytest_trt.runtime.calibration import Calibrator, make_calibrator, table_product
 from pytest_trt.runtime.inspect import engine_layers
 from pytest_trt.runtime.load import Runtime
-from pytest_trt.runtime.log import errors_in
+from pytest_trt.runtime.plan import Plan
 from pytest_trt.runtime.session import Session, load_engine
 
 from ._named import Checked
 
+HEADER = "calibration-header"
 TABLE = "calibration-table"
 BATCHING = "calibration-batching"
+RENEWED = "calibration-renewed"
+ALGORITHM = "calibration-algorithm"
 CACHE = "calibration-cache"
+VERSION = "calibration-cache-version"
+FALLBACK = "calibration-fallback"
 ENGINE = "calibrated-engine"
 
 WIDTH = 8
@@ -27,6 +36,10 @@ WIDTH = 8
 TABLE_LIMIT = 2.0**-9
 # Products of integers and scales in float32: a few roundings. A value that lies on a tie may go either way: one level.
 ENGINE_LIMIT = 2.0**-18
+# Of a normal distribution and one value at 20 times its spread: what an algorithm that leaves outliers out may keep.
+OUTLIER, MOST_KEPT, LEAST_KEPT = 20.0, 15.0, 1.0
+# Legacy: one value in 4096 lies outside.
+QUANTILE = 0.999
 
 
 def gains() -> tuple[np.ndarray, np.ndarray]:
@@ -57,72 +70,60 @@ def data() -> np.ndarray:
     return x
 
 
-def make_calibrator(rt: Runtime, batches: Sequence[np.ndarray], cache: bytes | None = None) -> Any:
-    """Return a min-max calibrator on these batches; `written` is the table, `asked` how many batches were asked for."""
-    trt, memory = rt.trt, rt.memory
-    assert memory is not None
-    stream = memory.create_stream()
-    buffers = []
-    for batch in batches:
-        buffers.append(memory.alloc(batch.nbytes))
-        memory.upload(buffers[-1], batch, stream)
-    stream.synchronize()
-
-    class Calibrator(trt.IInt8MinMaxCalibrator):
-        def __init__(self) -> None:
-            trt.IInt8MinMaxCalibrator.__init__(self)
-            self.held = buffers  # the memory lives as long as the calibrator
-            self.asked, self.written = 0, b""
-
-        def get_batch_size(self) -> int:
-            return int(batches[0].shape[0])
-
-        def get_batch(self, names: Sequence[str]) -> list[int] | None:
-            self.asked += 1
-            return [self.held[self.asked - 1].address] if self.asked <= len(self.held) else None
-
-        def read_calibration_cache(self) -> bytes | None:
-            return cache
-
-        def write_calibration_cache(self, cache: Any) -> None:
-            self.written = bytes(memoryview(cache))
-
-    memory.destroy_stream(stream)
-    return Calibrator()
+def outlying() -> np.ndarray:
+    """Return 4096 values of a normal distribution, one of them replaced by one that is far off."""
+    x = np.random.default_rng(1).standard_normal((512, WIDTH)).astype(np.float32)
+    x[100, 5] = OUTLIER
+    return x
 
 
-def build(rt: Runtime, calibrator: Any, batch: int) -> bytes:
-    """Return the plan that an implicit calibration gives.
+class Calibrated:
+    """One calibration and its build: `plan`, `table`, what the calibrator saw, and the warnings."""
+
+    def __init__(self, plan: Plan, calibrator: Calibrator, lines: Sequence[LogLine]) -> None:
+        self.plan = plan
+        self.written = calibrator.written
+        self.asked = calibrator.batches_given
+        self.table = CalibrationTable.parse(self.written, name="the table") if self.written else None
+        self.warnings = [line.text for line in lines if line.severity == "WARNING"]
+
+
+def calibrate(
+    rt: Runtime, batches: Sequence[np.ndarray], algorithm: str = "minmax", cache: bytes | None = None
+) -> Calibrated:
+    """Return what comes of a build with a calibrator; a cache is handed over unseen, for TensorRT to judge.
 
     Raises
     ------
     UnsupportedError
         TensorRT refused.
     """
-    trt = rt.trt
-    with rt.logger.collect() as lines, rt.active():
-        builder = trt.Builder(rt.logger.raw)
-        network_ = builder.create_network(rt.features.network_flags(False))
-        assert trt.OnnxParser(network_, rt.logger.raw).parse(network(batch).SerializeToString())
-        config = builder.create_builder_config()
-        config.set_flag(trt.BuilderFlag.INT8)
-        config.clear_flag(trt.BuilderFlag.TF32)
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        config.int8_calibrator = calibrator
-        plan = builder.build_serialized_network(network_, config)
-    if plan is None:
-        raise UnsupportedError(f"{rt.title} did not calibrate", why=errors_in(lines))
-    return bytes(plan)
+    request = BuildRequest(
+        network(len(batches[0])).SerializeToString(), strongly_typed=False, flags=frozenset({"INT8"})
+    )
+    feeds = [{"x": batch} for batch in batches]
+    with make_calibrator(
+        rt, feeds, algorithm=algorithm, cache=cache, check_cache=False, quantile=QUANTILE
+    ) as made:
+        with rt.logger.collect() as lines, made.watched():
+            plan = build_plan(rt, request, calibrator=made.raw)
+        return Calibrated(plan, made, lines)
 
 
-def read_table(written: bytes) -> dict[str, float]:
-    """Return the scale of each tensor in a calibration table: lines `name: bits of a float32 in hexadecimal`."""
-    found = {}
-    for line in written.decode().splitlines()[1:]:
-        name, colon, bits = line.rpartition(": ")
-        if colon:
-            found[name] = float(np.uint32(int(bits, 16)).view(np.float32))
-    return found
+def _scales(made: Calibrated) -> dict[str, float]:
+    return {} if made.table is None else {name: float(scale) for name, scale in made.table.scales.items()}
+
+
+def _wrong_header(rt: Runtime, made: Calibrated, algorithm: str) -> str | None:
+    """Return in what a table's first line does not name this TensorRT and the algorithm of its calibrator."""
+    if made.table is None:
+        return "no table was written"
+    try:
+        made.table.check_version(table_product(rt), rt.version)
+        made.table.check_algorithm(algorithm)
+    except CalibrationError as error:
+        return error.what
+    return None
 
 
 def _wrong_scales(table: dict[str, float], x: np.ndarray) -> str | None:
@@ -140,13 +141,43 @@ def _wrong_scales(table: dict[str, float], x: np.ndarray) -> str | None:
     return "; ".join(wrong) or None
 
 
+def _wrong_batching(whole: Calibrated, parts: Calibrated, count: int) -> str | None:
+    if parts.asked != count:
+        return f"{parts.asked} of {count} batches were taken"
+    return None if _scales(parts) == _scales(whole) else "the same data in two batches give another table"
+
+
+def _not_renewed(before: Calibrated, after: Calibrated, factor: float) -> str | None:
+    """Return which scales did not grow with the data."""
+    old, new = _scales(before), _scales(after)
+    wrong = [
+        f"{name}: scale {new.get(name, 0.0):.6g} after {old[name]:.6g}"
+        for name in old
+        if not abs(new.get(name, 0.0) - factor * old[name]) <= TABLE_LIMIT * factor * old[name]
+    ]
+    return f"data {factor:g} times as large: {'; '.join(wrong)}" if wrong else None
+
+
+def _kept_outlier(made: Calibrated, algorithm: str) -> str | None:
+    """Return how an algorithm that leaves outliers out did not."""
+    reach = 127 * _scales(made).get("x", 0.0)
+    if LEAST_KEPT <= reach <= MOST_KEPT:
+        return None
+    return f"{algorithm}: normal data with one value at {OUTLIER:g} are taken to reach to {reach:.4g}"
+
+
 def _levels(values: np.ndarray, scale: float) -> np.ndarray:
     return np.clip(np.rint(values / scale), -128, 127)
 
 
-def _wrong_answer(rt: Runtime, plan: bytes, table: dict[str, float], x: np.ndarray) -> str | None:
+def _wrong_answer(rt: Runtime, made: Calibrated, algorithm: str, x: np.ndarray) -> str | None:
     """Return how an engine's answer differs from that of INT8 arithmetic with the scales of the table."""
-    engine = load_engine(rt, plan)
+    table = _scales(made)
+    if not {"x", "h"} <= table.keys():
+        return (
+            None if algorithm == "minmax" else f"{algorithm}: no scale of x or h"
+        )  # of min-max TABLE says so
+    engine = load_engine(rt, made.plan)
     if not prove(engine_layers(rt.trt, engine), "int8").holds:
         return None if not rt.emulated else "a product was not built in int8"  # TensorRT may prefer fp32
     with Session(rt, engine) as session:
@@ -163,21 +194,60 @@ def _wrong_answer(rt: Runtime, plan: bytes, table: dict[str, float], x: np.ndarr
     return f"{int(bad.sum())} of {bad.size} values are not those of the table's scales, by up to {apart.max():.3g}"
 
 
+def _next_version(version: str) -> str:
+    major, minor, patch = version.split(".")[:3]
+    return f"{major}.{minor}.{int(patch) + 1}"
+
+
+def _foreign_cache(rt: Runtime, made: Calibrated, x: np.ndarray) -> str | None:
+    """Return how a table of another version was accepted: neither refused nor calibrated again."""
+    if made.table is None:
+        return None  # HEADER says so
+    wrong = {name: np.float32(4 * scale) for name, scale in made.table.scales.items()}
+    foreign = replace(made.table, version=_next_version(made.table.version), header="", scales=wrong)
+    try:
+        again = calibrate(rt, [x], cache=foreign.to_bytes())
+    except UnsupportedError:
+        return None
+    if not again.asked:
+        return f"a cache that begins with {foreign.header!r} was used, and no batch was asked for"
+    return None if _scales(again) == _scales(made) else "scales of another version's cache are in the table"
+
+
+def _wrong_fallback(rt: Runtime, made: Calibrated, x: np.ndarray) -> str | None:
+    """Return how a tensor without a scale was not told of, or how its reader was INT8 in spite of it."""
+    if made.table is None or "h" not in made.table.scales:
+        return None  # HEADER or TABLE says so
+    kept = {name: scale for name, scale in made.table.scales.items() if name != "h"}
+    part = calibrate(rt, [x], cache=replace(made.table, scales=kept).to_bytes())
+    if part.asked:
+        return None  # CACHE says so
+    told = [text for text in part.warnings if "scale" in text.lower()]
+    named = {name for name in ("x", "h", "y") if any(f"tensor {name}," in f"{text}," for text in told)}
+    if named != {"h"}:
+        return f"without a scale of h, the warnings name {', '.join(sorted(named)) or 'no tensor'}"
+    layers = [layer for layer in engine_layers(rt.trt, load_engine(rt, part.plan)) if "second" in layer.name]
+    if any(layer.inputs[:1] == ("int8",) for layer in layers):
+        return "without a scale of h, the product that reads it is INT8"
+    return None
+
+
 def check_calibration(rt: Runtime) -> Iterator[Checked]:
-    """Yield whether the table holds the scales of the data, and the engine uses the scales of the table."""
+    """Yield whether tables hold the scales of the data, caches are used as they should be, and engines use the tables."""
     x = data()
-    whole = make_calibrator(rt, [x])
-    plan = build(rt, whole, len(x))
-    table = read_table(whole.written)
-    yield TABLE, _wrong_scales(table, x)
-    parts = make_calibrator(rt, [x[:2], x[2:]])
-    build(rt, parts, 2)
-    same = read_table(parts.written) == table
-    yield BATCHING, None if same else "the same data in two batches give another table"
-    again = make_calibrator(rt, [x], cache=whole.written)
-    build(rt, again, len(x))
+    whole = calibrate(rt, [x])
+    yield TABLE, _wrong_scales(_scales(whole), x)
+    yield BATCHING, _wrong_batching(whole, calibrate(rt, [x[:2], x[2:]]), 2)
+    yield RENEWED, _not_renewed(whole, calibrate(rt, [(4 * x).astype(np.float32)]), 4.0)
+    again = calibrate(rt, [x], cache=whole.written)
     yield CACHE, f"{again.asked} batches were asked for in spite of a cache" if again.asked else None
-    usable = {"x", "h"} <= table.keys()
+    yield VERSION, _foreign_cache(rt, whole, x)
+    yield FALLBACK, _wrong_fallback(rt, whole, x)
     # Twice the calibrated range and more: what lies outside is clipped.
     wide = (2.5 * x).astype(np.float32)
-    yield ENGINE, _wrong_answer(rt, plan, table, wide) if usable else None
+    for algorithm in ALGORITHMS:
+        made = whole if algorithm == "minmax" else calibrate(rt, [x], algorithm)
+        yield HEADER, _wrong_header(rt, made, algorithm)
+        yield ENGINE, _wrong_answer(rt, made, algorithm, wide)
+        if algorithm != "minmax":
+            yield ALGORITHM, _kept_outlier(calibrate(rt, [outlying()], algorithm), algorithm)

@@ -50,10 +50,13 @@ class Site:
     is an output of the network.
 
     At `build`, `profiles` holds one table of (min, opt, max) a profile, by input name; a layer set to `fp32` or `tf32` in
-    `layers` is built in that type. `calibrate` is visited twice: at stage `table`, with `batches` read, before the calibrator
-    is given the cache to keep, and at stage `engine` with the scales that the engine will use; a cache that was read, and
-    ranges that were set, are seen at `engine` alone. `time` is visited for each layer of a run with a profiler and, with
-    `failed` True, for each layer of a run that was not enqueued: what a fault returns there is reported, else nothing is.
+    `layers` is built in that type. `calibrate` is visited up to three times. At stage `cache`
+    it has the bytes of the `cache` that a calibrator offers, empty for none, and the `header` that a cache has to have. At stage
+    `table`, before the calibrator is given the cache to keep, it has the `algorithm`, how many `batches` were read, and in
+    `reach` the largest magnitudes of each batch by tensor. At stage `engine` it has the scales that the engine will use, and
+    in `missing` the tensors that lack one. A cache that was read, and ranges that were set, do not come by `table`.
+    `time` is visited for each layer of a run with a profiler and, with `failed` True, for each layer of a run that was not
+    enqueued: what a fault returns there is reported, else nothing is.
     """
 
     def __init__(self, kind: str, precision: str, gpu: str, rng: np.random.Generator, **fields: Any) -> None:

@@ -300,6 +300,7 @@ def make_calibrator(
     *,
     algorithm: str = "entropy2",
     cache: bytes | None = None,
+    check_cache: bool = True,
     progress: Progress | None = None,
     quantile: float = 0.9999,
     regression_cutoff: float = 1.0,
@@ -319,6 +320,8 @@ def make_calibrator(
         `entropy2` (TensorRT's own advice for CNNs), `minmax` (for NLP), `entropy`, or `legacy` (a quantile).
     cache : bytes, optional
         A table to use in place of the batches.
+    check_cache : bool
+        Refuse a cache of another version or algorithm before the build. Without, TensorRT is to judge it.
     progress : callable(done, total), optional
         Called after each batch; total is None where nobody knows. `precision.progress.terminal_progress` is one.
     quantile, regression_cutoff : float
@@ -353,7 +356,7 @@ def make_calibrator(
         raise UnsupportedError(
             f"{rt.title} cannot execute here, so it cannot calibrate", mend="--trt-int8=explicit"
         )
-    if cache is not None:
+    if cache is not None and check_cache:
         read_cache(rt, cache, algorithm)
     made = Calibrator(rt, batches, algorithm, cache, progress, inputs)
     made.raw = _raw(rt.trt, made, quantile, regression_cutoff)
@@ -363,18 +366,36 @@ def make_calibrator(
 def _raw(trt: Any, feed: Calibrator, quantile: float, regression_cutoff: float) -> Any:
     """Return the object that TensorRT calls; its class is made here because each TensorRT has its own base."""
     base = getattr(trt, _CLASSES[feed.algorithm])
-    members = {
-        "__init__": lambda this: base.__init__(this),
-        "get_batch_size": lambda this: feed.batch_size(),
-        "get_batch": lambda this, names: feed.next_batch(names),
-        "read_calibration_cache": lambda this: feed.offered_cache(),
-        "write_calibration_cache": lambda this, cache: feed.keep_table(cache),
-    }
+
+    def start(this: Any) -> None:
+        base.__init__(this)
+
+    def get_batch_size(this: Any) -> int:
+        return feed.batch_size()
+
+    def get_batch(this: Any, names: Iterable[str]) -> list[int] | None:
+        return feed.next_batch(names)
+
+    def read_calibration_cache(this: Any) -> bytes | None:
+        return feed.offered_cache()
+
+    def write_calibration_cache(this: Any, cache: Any) -> None:
+        feed.keep_table(cache)
+
+    def get_quantile(this: Any) -> float:
+        return quantile
+
+    def get_regression_cutoff(this: Any) -> float:
+        return regression_cutoff
+
+    def read_histogram_cache(this: Any, length: int) -> None:
+        return None
+
+    def write_histogram_cache(this: Any, data: Any, length: int) -> None:
+        return None
+
+    methods = [get_batch_size, get_batch, read_calibration_cache, write_calibration_cache]
     if feed.algorithm == "legacy":
-        members |= {
-            "get_quantile": lambda this: quantile,
-            "get_regression_cutoff": lambda this: regression_cutoff,
-            "read_histogram_cache": lambda this, length: None,
-            "write_histogram_cache": lambda this, data, length: None,
-        }
-    return type("RawCalibrator", (base,), members)()
+        methods += [get_quantile, get_regression_cutoff, read_histogram_cache, write_histogram_cache]
+    members = {method.__name__: method for method in methods}
+    return type("RawCalibrator", (base,), {"__init__": start, **members})()

@@ -1,4 +1,4 @@
-"""Builds, plans, calibration, GPU classes and clocks: each check has a subject that it catches, and only it."""
+"""Builds, plans, GPU classes and clocks: each check has a subject that it catches, and only it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_trt.emulator.plan import Plan
 from pytest_trt.errors import UnsupportedError
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import discover
-from suites import _calibrate, _classes, _plans, _precision, _times
+from suites import _classes, _plans, _precision, _times
 from tests.unit.check.models import PROFILE, conv_model
 
 SHIPPED = "pytest_trt.emulator.faults:"
@@ -203,41 +203,6 @@ def test_a_refusal_without_a_word_is_a_failure(monkeypatch):
     assert _plans._refused(rt, bytes(100), "nothing") == "nothing was refused without a word"
 
 
-# Calibration.
-
-CALIBRATION = {
-    "calibration_25_percent_off": _calibrate.TABLE,
-    "calibration_halved": _calibrate.TABLE,
-    "calibration_permuted": _calibrate.TABLE,
-    "calibration_of_one_tensor_stale": _calibrate.TABLE,
-    "calibration_follows_batching": _calibrate.BATCHING,
-    "engine_ignores_calibration": _calibrate.ENGINE,
-}
-
-
-@pytest.mark.parametrize("emulate", ["tensorrt-8.6.1", "tensorrt-10.13"])
-@pytest.mark.parametrize("name", CALIBRATION)
-def test_a_wrong_calibration_is_caught_by_its_own_check_alone(name, emulate):
-    assert broken(_calibrate.check_calibration(runtime(name, emulate=emulate))) == {CALIBRATION[name]}
-
-
-@pytest.mark.parametrize("emulate", ["tensorrt-8.6.1", "tensorrt-10.13", "tensorrt-10.16"])
-def test_a_right_calibration_passes(emulate):
-    assert broken(_calibrate.check_calibration(runtime(emulate=emulate))) == set()
-
-
-def test_a_cache_that_is_not_used_is_caught_by_its_own_check_alone(monkeypatch):
-    def forget(data, header):
-        raise ValueError("forgotten")
-
-    monkeypatch.setattr("pytest_trt.emulator.calibration.read_cache", forget)
-    assert broken(_calibrate.check_calibration(runtime())) == {_calibrate.CACHE}
-
-
-def test_a_product_that_was_not_built_in_int8_is_no_calibrated_engine():
-    assert broken(_calibrate.check_calibration(runtime("engine_stays_fp32"))) == {_calibrate.ENGINE}
-
-
 # GPU classes and versions.
 
 
@@ -273,7 +238,7 @@ def test_another_version_or_class_is_caught_by_its_numbers(name, precision):
 def test_every_fault_of_these_families_is_in_a_table_here():
     modules = ("builds", "plans", "timing")
     shipped = {n for n, entry in faults.FAULTS.items() if entry.call.__module__.split(".")[-1] in modules}
-    told = {*CLOCKS, *SLOWER, *PLANS, *CALIBRATION}
+    told = {*CLOCKS, *SLOWER, *PLANS}
     told |= {"engine_stays_fp32", "engine_in_tf32_for_16_bit", "one_layer_stays_fp32", "build_fails"}
     told |= {"plan_damaged_in_build", "plan_truncated_in_build", "load_gives_nothing"}
     told |= {"version_shifts_mean", "version_doubles_error", "wrong_on_t4_only", "wrong_on_a100_only"}

@@ -1,11 +1,9 @@
-"""Faults of plans and of calibration: damaged or foreign plans that are loaded, scales that are not those of the data."""
+"""Faults of plans: damaged or foreign plans that are loaded as though they were good ones."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from pytest_trt.emulator.faults.registry import fault
 from pytest_trt.emulator.plan import Plan, PlanError
@@ -95,56 +93,3 @@ def plan_of_other_engine_loaded(site: Any) -> None:
     ports = [facts[key] for key in ("outputs", "io_types", "profiles", "layers")]
     ports += [plan.product, plan.version, plan.sms]
     site.plan = site.memory.setdefault(("plan_of_other_engine", repr(ports)), site.plan)
-
-
-def _table(site: Any, stage: str) -> bool:
-    return bool(site.kind == "calibrate" and site.stage == stage)
-
-
-def _scale_all(site: Any, factor: float) -> None:
-    for name in site.scales:
-        site.scales[name] = np.float32(factor * site.scales[name])
-
-
-@fault("calibration", "int8")
-def calibration_25_percent_off(site: Any) -> None:
-    """Write every scale of a calibration a quarter too large."""
-    if _table(site, "table"):
-        _scale_all(site, 1.25)
-
-
-@fault("calibration", "int8")
-def calibration_halved(site: Any) -> None:
-    """Write every scale of a calibration at half its size: the upper half of the range is clipped."""
-    if _table(site, "table"):
-        _scale_all(site, 0.5)
-
-
-@fault("calibration", "int8")
-def calibration_permuted(site: Any) -> None:
-    """Write each tensor's scale for the tensor before it."""
-    if _table(site, "table"):
-        names, values = list(site.scales), list(site.scales.values())
-        site.scales.update(zip(names, [*values[1:], *values[:1]], strict=True))
-
-
-@fault("calibration", "int8")
-def calibration_of_one_tensor_stale(site: Any) -> None:
-    """Write for the last tensor three times its scale, as an older network had it."""
-    if _table(site, "table") and site.scales:
-        last = list(site.scales)[-1]
-        site.scales[last] = np.float32(3 * site.scales[last])
-
-
-@fault("calibration", "int8")
-def calibration_follows_batching(site: Any) -> None:
-    """Write scales a tenth larger where the data came in more than one batch."""
-    if _table(site, "table") and site.batches > 1:
-        _scale_all(site, 1.1)
-
-
-@fault("calibration", "int8")
-def engine_ignores_calibration(site: Any) -> None:
-    """Let the engine quantise with scales a quarter larger than those of the table."""
-    if _table(site, "engine"):
-        _scale_all(site, 1.25)
