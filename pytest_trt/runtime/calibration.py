@@ -126,6 +126,11 @@ class Calibrator:
         """True when a cache was offered and TensorRT asked for no batch."""
         return self._cache is not None and self.batches_given == 0
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]] | None:
+        """The shapes of the batches by name, from the first one; None where a cache stands for them."""
+        return None if self._first is None else {name: array.shape for name, array in self._first.items()}
+
     def check(self) -> None:
         """Raise the first problem that a callback had.
 
@@ -212,19 +217,24 @@ class Calibrator:
                 f"batch {self.batches_given} lacks input {lacking[0]!r}",
                 why=f"it has {', '.join(sorted(batch)) or 'nothing'}; the network reads {', '.join(names)}",
             )
-        stream = self._memory.create_stream()
-        try:
-            for name in names:
-                if name not in self._buffers:
-                    self._buffers[name] = self._memory.alloc(batch[name].nbytes)
-                self._memory.upload(self._buffers[name], batch[name], stream)
-            stream.synchronize()
-        finally:
-            self._memory.destroy_stream(stream)  # and with it the staging memory of this batch
+        with self._memory.active():
+            self._upload({name: batch[name] for name in names})
         self.batches_given += 1
         if self._progress is not None:
             self._progress(self.batches_given, self._total)
         return [self._buffers[name].address for name in names]
+
+    def _upload(self, arrays: Batch) -> None:
+        """Copy a batch to the buffers, which the first one makes; a stream of its own frees the staging memory at once."""
+        stream = self._memory.create_stream()
+        try:
+            for name, array in arrays.items():
+                if name not in self._buffers:
+                    self._buffers[name] = self._memory.alloc(array.nbytes)
+                self._memory.upload(self._buffers[name], array, stream)
+            stream.synchronize()
+        finally:
+            self._memory.destroy_stream(stream)
 
     def _following(self) -> Batch | None:
         if self._first is None:
@@ -252,10 +262,10 @@ class Calibrator:
             fits = array.ndim == len(shape) and all(
                 a == b or b == -1 for a, b in zip(array.shape, shape, strict=True)
             )
-            if not fits or array.dtype != np.dtype(wanted):
+            word = wanted if isinstance(wanted, str) else np.dtype(wanted).name
+            if not fits or kind != word:
                 raise CalibrationError(
-                    f"batch {number}: input {name!r} is {kind} {array.shape}, and the network reads"
-                    f" {np.dtype(wanted).name} {tuple(shape)}"
+                    f"batch {number}: input {name!r} is {kind} {array.shape}, and the network reads {word} {tuple(shape)}"
                 )
         if kind not in _INPUT_TYPES:
             raise CalibrationError(
