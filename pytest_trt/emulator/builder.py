@@ -20,6 +20,7 @@ from pytest_trt.emulator.building import (
 )
 from pytest_trt.emulator.calibration import implicit_quantization
 from pytest_trt.emulator.config import BuilderConfig
+from pytest_trt.emulator.constraints import layer_types, lifted, without_pairs
 from pytest_trt.emulator.graph import Graph, load
 from pytest_trt.emulator.lowering import Policy
 from pytest_trt.emulator.network import Network
@@ -175,9 +176,13 @@ class Builder(Threaded):
         graph = check_network(network)
         check_config(host, config)
         profiles = check_profiles(network, config, graph)
+        types, stored = layer_types(network, config)
         if not network._is_strong and config._has("INT8"):
-            graph = implicit_quantization(host, network, config, graph, profiles, self._reporter)
-        weak, kept = choose_precision(host, network, config, graph)
+            graph = without_pairs(
+                implicit_quantization(host, network, config, graph, profiles, self._reporter), graph, types
+            )
+        weak = choose_precision(host, network, config, graph)
+        graph = lifted(graph, {weak, *types.values(), *stored.values()})
         tf32 = config._has("TF32") and host.sm >= 80
         for name in network._io_types:
             if network._io_types[name] not in (dtypes.FLOAT, *dtypes.HALVES):
@@ -189,7 +194,9 @@ class Builder(Threaded):
         settings: dict[str, Any] = {
             "weak": weak,
             "tf32": tf32,
-            "fp32_nodes": sorted(kept),
+            "fp32_nodes": [],
+            "types": types,
+            "stored": stored,
             "strong": network._is_strong,
             "outputs": list(graph.outputs),
             "own_outputs": sorted(graph.own_outputs),
@@ -311,7 +318,13 @@ class Builder(Threaded):
 
 def policy_of(settings: dict[str, Any]) -> Policy:
     """Return the policy that a plan's settings hold."""
-    return Policy(settings["weak"], settings["tf32"], frozenset(settings["fp32_nodes"]))
+    return Policy(
+        settings["weak"],
+        settings["tf32"],
+        frozenset(settings["fp32_nodes"]),
+        settings["types"],
+        settings["stored"],
+    )
 
 
 def precision_of(program: Program) -> str:

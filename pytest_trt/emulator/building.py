@@ -88,10 +88,10 @@ def check_profiles(network: Network, config: BuilderConfig, graph: Graph) -> lis
     return profiles or [{name: [list(shape)] * 3 for name, shape in static.items()}]
 
 
-def choose_precision(
-    host: Host, network: Network, config: BuilderConfig, graph: Graph
-) -> tuple[str, set[str]]:
-    """Return the weak 16-bit type (or an empty text) and the nodes kept in float32.
+def choose_precision(host: Host, network: Network, config: BuilderConfig, graph: Graph) -> str:
+    """Return the weak 16-bit type, or an empty text: the pool of types that the builder chooses from besides float32.
+
+    INT8 alone is no permission for fp16.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def choose_precision(
                 "INVALID_CONFIG",
                 f"Builder flags {', '.join(set_flags)} are not permitted: the network is strongly typed",
             )
-        return "", set()
+        return ""
     for flag in ("FP8", "INT4", "FP4"):
         if flag in set_flags:
             raise Refusal("UNSUPPORTED_STATE", f"{flag} is not supported by the emulator")
@@ -123,16 +123,7 @@ def choose_precision(
         raise Refusal(
             "UNSUPPORTED_STATE", f"BF16 is not supported on this device: SM {host.sm} is older than 80"
         )
-    weak = "fp16" if "FP16" in set_flags else "bf16" if "BF16" in set_flags else ""
-    if weak == "bf16" and any(
-        o.domain in ("", "ai.onnx") and o.version < 13 for o in graph.model.opset_import
-    ):
-        raise Refusal("UNSUPPORTED_STATE", "BF16 needs a model of opset 13 or newer")
-    kept: set[str] = set()
-    if config._has("OBEY_PRECISION_CONSTRAINTS") or config._has("PREFER_PRECISION_CONSTRAINTS"):
-        kept = {name for name, elem in network._precisions.items() if elem == dtypes.FLOAT}
-        kept |= {name for (name, _), elem in network._output_types.items() if elem == dtypes.FLOAT}
-    return weak, kept
+    return "fp16" if "FP16" in set_flags else "bf16" if "BF16" in set_flags else ""
 
 
 def target_sms(host: Host, config: BuilderConfig) -> tuple[int, ...]:

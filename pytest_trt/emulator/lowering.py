@@ -9,8 +9,8 @@ The same steps serve both ways to run: all in one session, or each in its own (`
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from onnx import GraphProto, NodeProto, helper
 
@@ -40,11 +40,17 @@ class Policy:
         Inputs of convolutions and matrix products in float32 are rounded to 10 mantissa bits.
     fp32_nodes : frozenset of str
         Nodes kept in float32 whatever the flag or the graph says.
+    types : mapping of str to str
+        Weak typing: nodes with a type of their own, `fp32`, `fp16` or `bf16`; they are computed in it, operands included.
+    stored : mapping of str to str
+        Weak typing: tensors that are stored in a type of their own, whatever computes them.
     """
 
     weak: str = ""
     tf32: bool = False
     fp32_nodes: frozenset[str] = frozenset()
+    types: Mapping[str, str] = field(default_factory=dict)
+    stored: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -119,43 +125,92 @@ class _Lowering:
         self.weak = dtypes.elem_of_short(policy.weak) if policy.weak else 0
         self.constants = Constants(graph)
         self.elems = {name: info.elem for name, info in graph.info.items()}
-        self.alias: dict[str, str] = {}
+        # A float32 tensor and a 16-bit type to its rounded twin.
+        self.alias: dict[tuple[str, int], str] = {}
+        self.reformats: list[Step] = []  # what the next step needs to have rounded first
         self.fused: set[str] = set()  # results that go on to a QuantizeLinear before anything rounds them
         self.consumers: dict[str, list[NodeProto]] = defaultdict(list)
         for node in graph.nodes:
             for name in node.input:
                 self.consumers[name].append(node)
 
+    def _low(self, node: NodeProto) -> int:
+        """Return the 16-bit type in which a node's float32 tensors are computed; 0 where it is float32."""
+        kind = self.policy.types.get(node.name)
+        if kind is None:
+            return self.weak
+        return 0 if kind == "fp32" else dtypes.elem_of_short(kind)
+
     def entry(self) -> list[Step]:
-        """Round float32 graph inputs under a weak flag, and constants with them."""
-        if not self.weak:
+        """Round float32 constants and graph inputs to the 16-bit types in which they are read."""
+        if not self.weak and not self.policy.types:
             return []
         for name in self.constants.names():
-            if self.elems.get(name) == dtypes.FLOAT and not self._stays_wide(name):
-                self.constants.round(name, self.weak)
-                self.elems[name] = self.weak
+            if self.elems.get(name) == dtypes.FLOAT:
+                self._round_constant(name)
         steps = []
         for name in self.graph.inputs:
             if self.elems.get(name) != dtypes.FLOAT:
                 continue
-            rounded = f"{name}@{self.policy.weak}"
-            node = helper.make_node("Cast", [name], [rounded], name=f"{name} reformat", to=self.weak)
-            step = Step(node, self.policy.weak, self._round(name, rounded, self.weak), [name])
-            step.exact[rounded] = name
-            step.sources[name] = name
-            step.elems[rounded] = self.elems[rounded] = self.weak
-            self.alias[name] = rounded
-            steps.append(step)
+            users = [user for user in self.consumers.get(name, []) if user.op_type != "QuantizeLinear"]
+            for elem in dict.fromkeys([self._low(user) for user in users] or [self.weak]):
+                if elem:
+                    steps.append(self._reformat(name, elem))
         return steps
 
-    def _stays_wide(self, name: str) -> bool:
-        """Tell whether a constant is kept in float32: a scale, or a parameter that TensorRT's parser folds in float32."""
+    def _reformat(self, name: str, elem: int) -> Step:
+        """Return the step that rounds a tensor to a 16-bit type for those who read it in that type."""
+        short = dtypes.short_of(elem)
+        rounded = f"{name}@{short}"
+        node = helper.make_node("Cast", [name], [rounded], name=f"{name} reformat", to=elem)
+        if any(known == name for known, _ in self.alias):
+            node.name = f"{name} {short} reformat"
+        step = Step(node, short, self._round(name, rounded, elem), [name])
+        step.exact[rounded] = name
+        step.sources[name] = name
+        step.elems[rounded] = self.elems[rounded] = elem
+        self.alias[name, elem] = rounded
+        return step
+
+    def _round_constant(self, name: str) -> None:
+        """Round a constant in place where all its readers have one type, else once for each type."""
         users = self.consumers.get(name, [])
-        return bool(users) and all(
-            (user.op_type in ("QuantizeLinear", "DequantizeLinear") and name in user.input[:2])
-            or (user.op_type == "BatchNormalization" and name in user.input[1:])
-            for user in users
+        kinds = {self._low(user) for user in users if not self._reads_wide(user, name)}
+        if users and not kinds:
+            return
+        if len(kinds) <= 1:
+            elem = kinds.pop() if kinds else self.weak
+            if elem:
+                self.constants.round(name, elem)
+                self.elems[name] = elem
+            return
+        for elem in sorted(kinds - {0}):
+            twin = self.alias[name, elem] = f"{name}@{dtypes.short_of(elem)}"
+            self.constants.add(twin, dtypes.round_to(self.constants.array(name), elem))
+            self.elems[twin] = elem
+
+    @staticmethod
+    def _reads_wide(user: NodeProto, name: str) -> bool:
+        """Tell whether a node reads a constant in float32: a scale, or a parameter that TensorRT's parser folds in float32."""
+        return (user.op_type in ("QuantizeLinear", "DequantizeLinear") and name in user.input[:2]) or (
+            user.op_type == "BatchNormalization" and name in user.input[1:]
         )
+
+    def _source(self, node: NodeProto, name: str, low: int) -> str:
+        """Return the tensor that a node reads for one of its inputs: rounded to its type where a layer's own type differs."""
+        if node.op_type == "QuantizeLinear" or self._reads_wide(node, name):
+            return name
+        if (name, low) in self.alias:
+            return self.alias[name, low]
+        maker = self.graph.producers.get(name)
+        if maker is None or self.graph.tensor(name).elem != dtypes.FLOAT or name in self.constants:
+            return name
+        if low in (0, self.elems.get(name)) or not (
+            maker.name in self.policy.types or name in self.policy.stored
+        ):
+            return name
+        self.reformats.append(self._reformat(name, low))
+        return self.alias[name, low]
 
     @staticmethod
     def _round(source: str, target: str, elem: int) -> list[NodeProto]:
@@ -182,14 +237,19 @@ class _Lowering:
     def step(self, node: NodeProto) -> Step:
         """Return the step of one node."""
         kept = node.name in self.policy.fp32_nodes
-        product = None if kept else find_product(node, self.graph, self.constants)
+        low = self._low(node)
+        sources = {name: self._source(node, name, low) for name in node.input if name}
+        floats = kept or node.name in self.policy.types
+        product = None if floats else find_product(node, self.graph, self.constants)
+        if product is not None and product.bias:
+            product = replace(product, bias=sources[product.bias])
         elem = next((self.elems.get(name, 0) for name in node.output if name), 0)
         if product is not None:
             working = "int8"
         elif kept and elem in (*dtypes.HALVES, dtypes.FLOAT):
             working = "fp32"
-        elif self.weak and elem == dtypes.FLOAT and node.op_type != "DequantizeLinear":
-            working = self.policy.weak
+        elif low and elem == dtypes.FLOAT and node.op_type != "DequantizeLinear":
+            working = dtypes.short_of(low)
         elif self.policy.tf32 and elem == dtypes.FLOAT and node.op_type in _TENSOR_CORE:
             working = "tf32"
         else:
@@ -198,7 +258,7 @@ class _Lowering:
         for name in filter(None, node.output):
             users = () if name in self.graph.outputs else self.consumers.get(name, ())
             step.readers[name] = tuple(user.op_type for user in users)
-        rounded = {name: self._rounding(node, name, kept, product) for name in node.output if name}
+        rounded = {name: self._rounding(node, name, kept, product, sources) for name in node.output if name}
         rename = {name: f"{name}@exact" for name, to in rounded.items() if to}
         if product is not None:
             nodes, constants = lower_product(product, rename.get(node.output[0], node.output[0]))
@@ -207,11 +267,8 @@ class _Lowering:
             step.nodes.extend(nodes)
             step.sources = {name: name for name in (product.x, product.w, product.bias) if name}
         else:
-            step.nodes.extend(self._plain(node, rename))
-            aliased = node.op_type != "QuantizeLinear"
-            step.sources = {
-                name: self.alias.get(name, name) if aliased else name for name in node.input if name
-            }
+            step.nodes.extend(self._plain(node, rename, sources))
+            step.sources = sources
         for name, to in rounded.items():
             if to:
                 step.nodes.extend(self._round(rename[name], name, to))
@@ -219,8 +276,8 @@ class _Lowering:
                 self.elems[name] = to
             elif kept or name in self.fused:
                 self.elems[name] = dtypes.carried_elem(self.elems.get(name, 0))
-            elif working == self.policy.weak and self._is_rounded(node, self.weak):
-                self.elems[name] = self.weak
+            elif low and working == dtypes.short_of(low) and self._is_rounded(node, low, sources):
+                self.elems[name] = low
             step.elems[name] = self.elems.get(name, 0)
         made = {name for part in step.nodes for name in part.output}
         step.reads = _unique(name for part in step.nodes for name in part.input if name and name not in made)
@@ -230,7 +287,14 @@ class _Lowering:
                     step.reads = _unique([*step.reads, *_outer_names(attribute.g)])
         return step
 
-    def _rounding(self, node: NodeProto, name: str, kept: bool, product: IntegerProduct | None) -> int:
+    def _rounding(
+        self,
+        node: NodeProto,
+        name: str,
+        kept: bool,
+        product: IntegerProduct | None,
+        sources: Mapping[str, str],
+    ) -> int:
         """Return the 16-bit type to which an output must be rounded; 0 where it need not be."""
         elem = self.elems.get(name, 0)
         if kept or node.op_type == "QuantizeLinear":
@@ -241,24 +305,28 @@ class _Lowering:
             self.fused.add(name)
             return 0
         target = elem if elem in dtypes.HALVES else 0
-        if self.weak and elem == dtypes.FLOAT and node.op_type != "DequantizeLinear":
-            target = self.weak
-        return 0 if not starts and target and self._is_rounded(node, target) else target
+        if elem == dtypes.FLOAT and name in self.policy.stored:
+            target = dtypes.elem_of_short(self.policy.stored[name])
+            target = target if target in dtypes.HALVES else 0
+        elif elem == dtypes.FLOAT and node.op_type != "DequantizeLinear":
+            target = self._low(node)
+        return 0 if not starts and target and self._is_rounded(node, target, sources) else target
 
-    def _is_rounded(self, node: NodeProto, elem: int) -> bool:
+    def _is_rounded(self, node: NodeProto, elem: int, sources: Mapping[str, str]) -> bool:
         """Return whether the results have the values of a 16-bit type already: the inputs have, and none is new."""
         if node.op_type not in _EXACT:
             return False
-        stored = [self.elems.get(self.alias.get(name, name), 0) for name in node.input if name]
+        stored = [self.elems.get(sources[name], 0) for name in node.input if name]
         return all(kind == elem for kind in stored if kind in (dtypes.FLOAT, *dtypes.HALVES))
 
-    def _plain(self, node: NodeProto, rename: dict[str, str]) -> list[NodeProto]:
+    def _plain(
+        self, node: NodeProto, rename: Mapping[str, str], sources: Mapping[str, str]
+    ) -> list[NodeProto]:
         copy = NodeProto()
         copy.CopyFrom(node)
         copy.name = ""
-        if node.op_type != "QuantizeLinear":
-            for position, name in enumerate(node.input):
-                copy.input[position] = self.alias.get(name, name)
+        for position, name in enumerate(node.input):
+            copy.input[position] = sources.get(name, name)
         for position, name in enumerate(node.output):
             copy.output[position] = rename.get(name, name)
         if node.op_type == "CastLike":
@@ -342,7 +410,12 @@ def lower(graph: Graph, policy: Policy, outputs: list[str]) -> Lowered:
     """
     lowering = _Lowering(graph, policy)
     entry = lowering.entry()
-    steps = [lowering.step(node) for node in graph.nodes if node.output[0] not in lowering.constants]
+    steps: list[Step] = []
+    for node in graph.nodes:
+        if node.output[0] not in lowering.constants:
+            step = lowering.step(node)
+            steps += [*lowering.reformats, step]
+            lowering.reformats.clear()
     needed = set(outputs)
     kept = []
     for step in reversed(steps):
