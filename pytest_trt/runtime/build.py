@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import ModelError, RuntimeMissingError, UnsupportedError
 from pytest_trt.records import LogLine
+from pytest_trt.runtime import constraints
 from pytest_trt.runtime.capture import Captured, process_capture
+from pytest_trt.runtime.constraints import sorted_types
 from pytest_trt.runtime.inspect import engine_layers, read_log
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.log import errors_in, keep
@@ -25,6 +28,15 @@ if TYPE_CHECKING:
     from pytest_trt.runtime.plans import PlanCache
 
 SCHEMA = 1  # Counts up when a plan built by this file from the same request would differ.
+
+
+_BF16_SM = 80
+_BF16_MEND = "bf16 needs a GPU of compute capability 8.0 or newer: --trt-precision=fp16"
+_FLAG_MENDS = {
+    "BF16": "bf16 came with TensorRT 10: --trt-precision=fp16",
+    "FP16": "--trt-typing=strong: the graph is rewritten to fp16",
+    "INT8": "--trt-int8=explicit with --trt-typing=strong: a Q/DQ graph",
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,14 @@ class BuildRequest:
         Compute capability to build for (TensorRT-RTX only); None is that of the runtime's GPU class.
     dynamic_ranges : mapping of str to float, optional
         Implicit INT8 (up to 10.x): tensor name to largest absolute value.
+    dummy_range : float, optional
+        For speed trials: under weak typing every tensor gets the range -r to r; under strong typing the graph has it
+        already. `Plan.accurate` is False then.
+    constraints : str
+        Weak typing: `prefer` or `obey`, every layer gets the type of `flags`; `off`, TensorRT chooses.
+    layer_types, output_types : mapping of str to str, optional
+        Weak typing: the precision of single layers by name (that of the ONNX node), the types of single tensors: `fp32`,
+        `fp16`, `bf16`, `int8`. They are obeyed unless `constraints` is `prefer`.
     """
 
     model: bytes
@@ -70,6 +90,10 @@ class BuildRequest:
     detailed: bool = True
     sm: int | None = None
     dynamic_ranges: Mapping[str, float] | None = field(default=None)
+    dummy_range: float | None = None
+    constraints: str = "off"
+    layer_types: Mapping[str, str] | None = field(default=None)
+    output_types: Mapping[str, str] | None = field(default=None)
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
@@ -98,6 +122,10 @@ class BuildRequest:
             "workspace": self.workspace_bytes,
             "detailed": self.detailed,
             "ranges": sorted((self.dynamic_ranges or {}).items()),
+            "dummy": self.dummy_range,
+            "constraints": self.constraints,
+            "layer types": sorted_types(self.layer_types),
+            "output types": sorted_types(self.output_types),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -135,6 +163,7 @@ def build_plan(
     if plan is None:
         plan = _build(rt, request)
         cache.store(key, plan)
+    plan.accurate = request.dummy_range is None
     return plan
 
 
@@ -165,7 +194,9 @@ def _build(
     layers: Layers | Callable[[], Layers] = read_log(lines) if request.detailed else ()
     if not layers and request.detailed and rt.can_execute:
         layers = partial(inspect_plan, rt, data)
-    return Plan(data, keep(lines, rt.log_level), seconds, held.text, flags, layers)
+    plan = Plan(data, keep(lines, rt.log_level), seconds, held.text, flags, layers)
+    plan.accurate = request.dummy_range is None
+    return plan
 
 
 def inspect_plan(rt: Runtime, data: bytes) -> Layers:
@@ -211,6 +242,7 @@ class _Build:
         config = self._made(builder.create_builder_config(), "a builder config")
         flags = self._configure(config)
         self._set_ranges(network)
+        constraints.constrain(self.rt, network, self.request)
         refusal = add_profiles(builder, network, config, self.request.profiles)
         if refusal:
             raise self._refused(refusal)
@@ -235,6 +267,8 @@ class _Build:
                 mend="--trt-typing=strong or auto",
             )
 
+        constraints.check_offered(self.rt, self.request)
+
     def _made(self, thing: Any, name: str) -> Any:
         """Return a factory's product; TensorRT gives None and logs instead of raising."""
         if thing is None:
@@ -243,7 +277,12 @@ class _Build:
 
     def _refused(self, what: str) -> UnsupportedError:
         words = errors_in(self.lines) or ("TensorRT logged no error",)
-        return UnsupportedError(f"{self.rt.title} {what}: {_first_line(words[0])}", why=words)
+        lacks_bf16 = self.rt.gpu.sm < _BF16_SM and any(re.search(r"(?i)\bb(f|float)?16\b", w) for w in words)
+        return UnsupportedError(
+            f"{self.rt.title} {what}: {_first_line(words[0])}",
+            why=words,
+            mend=_BF16_MEND if lacks_bf16 else None,
+        )
 
     def _parse(self, parser: Any) -> None:
         if not self.request.model:
@@ -286,17 +325,23 @@ class _Build:
         """Set flags by name and return the names that read back as set."""
         trt, request = self.trt, self.request
         known = set(self.rt.features.builder_flags)
-        for name in sorted(request.flags - known):
+        flag = constraints.flag_of(request)
+        asked_flags = request.flags if flag is None else request.flags | {flag}
+        for name in sorted(asked_flags - known):
             raise UnsupportedError(
-                f"{self.rt.title} has no builder flag {name}", why=f"it has {', '.join(sorted(known))}"
+                f"{self.rt.title} has no builder flag {name}",
+                why=f"it has {', '.join(sorted(known))}",
+                mend=_FLAG_MENDS.get(name),
             )
-        for name in sorted(request.flags):
+        if "BF16" in request.flags and self.rt.gpu.sm < _BF16_SM:
+            raise UnsupportedError(
+                f"{self.rt.title} has no bf16 on {self.rt.gpu.name} (SM{self.rt.gpu.sm})", mend=_BF16_MEND
+            )
+        for name in sorted(asked_flags):
             config.set_flag(getattr(trt.BuilderFlag, name))
         for name in sorted(request.clear & known):
             config.clear_flag(getattr(trt.BuilderFlag, name))
-        wrong = [
-            name for name in sorted(request.flags) if not config.get_flag(getattr(trt.BuilderFlag, name))
-        ]
+        wrong = [name for name in sorted(asked_flags) if not config.get_flag(getattr(trt.BuilderFlag, name))]
         if wrong:  # Some flags only log that they were refused.
             raise self._refused(f"did not take the builder flag {wrong[0]}")
         if request.workspace_bytes is not None:
@@ -311,7 +356,7 @@ class _Build:
                 config.set_preview_feature(sharing, True)
         if self.rt.features.rtx:
             self._target(config)
-        asked = (request.flags | request.clear | {"TF32"}) & known
+        asked = (asked_flags | request.clear | {"TF32"}) & known
         return frozenset(name for name in asked if config.get_flag(getattr(trt.BuilderFlag, name)))
 
     def _calibrate(self, builder: Any, config: Any) -> None:
@@ -350,8 +395,10 @@ class _Build:
             raise self._refused(f"did not take the compute capability {name}")
 
     def _set_ranges(self, network: Any) -> None:
-        ranges = self.request.dynamic_ranges
-        if not ranges:
+        ranges, dummy = self.request.dynamic_ranges or {}, self.request.dummy_range
+        if self.request.strongly_typed:
+            dummy = None  # the graph has it
+        if not ranges and dummy is None:
             return
         if not self.rt.features.dynamic_ranges:
             raise UnsupportedError(
@@ -364,8 +411,8 @@ class _Build:
             layer = network.get_layer(index)
             tensors += [layer.get_output(slot) for slot in range(layer.num_outputs)]
         for tensor in tensors:
-            if tensor is not None and tensor.name in ranges:
-                limit = float(ranges[tensor.name])
+            if tensor is not None and (dummy is not None or tensor.name in ranges):
+                limit = float(dummy if dummy is not None else ranges[tensor.name])
                 if not tensor.set_dynamic_range(-limit, limit):
                     raise self._refused(f"did not take the range {limit} of tensor {tensor.name!r}")
 

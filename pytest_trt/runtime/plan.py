@@ -26,6 +26,8 @@ class Plan:
         What compilers printed past the logger.
     flags : frozenset of str
         Builder flags that read back as set, among those asked for and `TF32`.
+    accurate : bool
+        Whether the outputs mean anything: not where INT8 has dummy ranges, for a speed trial.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Plan:
         self.seconds = seconds
         self.captured = captured
         self.flags = flags
+        self.accurate = True
         self._layers = layers
 
     @cached_property
