@@ -151,9 +151,10 @@ def prove(
         `fp16` or `bf16`: INT8 besides that type. A layer may then be in either, but one at least is in INT8.
     wanted : mapping of str to str, optional
         ONNX node name to the type that the graph asks of it, as `attribution.typed_products` returns it: each of these nodes
-        has to be proven by itself.
+        has to be proven by itself, and a layer may be in the type of its node, whatever was asked of the whole.
     """
     layers = tuple(layers)
+    named = _promoted(wanted or {}, asked)
     counted, allowed = _counted(asked, quantized), pool(asked, hybrid, quantized=quantized)
     admitted = counted | _beside(hybrid)
     ran: Counter[str] = Counter()
@@ -164,11 +165,12 @@ def prove(
             unproven.append(layer.name)
         elif is_working(layer):
             ran[kind] += 1
-            if kind not in admitted:
+            own = {named[node] for node in onnx_nodes(layer) if node in named}
+            if kind not in admitted | own:
                 fallback.append(layer.name)
-            if kind not in allowed:
+            if kind not in allowed | own:
                 breaches.append(f"{layer.name} ({kind})")
-    for node, kind in _nodes(layers, wanted or {}):
+    for node, kind in _nodes(layers, named):
         where = {layer.name for layer in layers if node in onnx_nodes(layer)}
         if kind == UNPROVEN and not where & {*unproven}:
             unproven.append(f"node {node}")
@@ -187,6 +189,11 @@ def prove(
         counted,
         allowed,
     )
+
+
+def _promoted(wanted: Mapping[str, str], asked: str) -> dict[str, str]:
+    """Return what is wanted of each node where TF32 is no type of a graph: it is what FP32 may be computed in."""
+    return {node: "tf32" if (kind, asked) == ("fp32", "tf32") else kind for node, kind in wanted.items()}
 
 
 def _nodes(layers: tuple[LayerInfo, ...], wanted: Mapping[str, str]) -> list[tuple[str, str]]:

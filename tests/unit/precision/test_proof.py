@@ -148,6 +148,19 @@ def test_a_node_in_another_type_than_its_graph_asks_is_named():
     assert prove(layers, "int8", hybrid="fp16", wanted={"a": "fp16"}).fallback == ()
 
 
+def test_a_node_that_its_graph_keeps_in_fp32_is_no_fallback():
+    layers = [layer("l", "gemm", "fp32", nodes=["kept"]), layer("m", "gemm", "fp16", nodes=["a"])]
+    proof = prove(layers, "bf16", wanted={"kept": "fp32", "a": "fp16"})
+    assert proof.fallback == proof.breaches == () and not proof.holds
+    assert prove(layers, "fp16", wanted={"kept": "fp32", "a": "fp16"}).holds
+    assert prove(layers, "fp16", wanted={"kept": "fp16", "a": "fp16"}).fallback == ("l",)
+
+
+def test_a_graph_in_fp32_may_be_computed_in_tf32_where_that_was_asked():
+    layers = [layer("l", "gemm", "fp32", nodes=["a"])]
+    assert prove(layers, "tf32", wanted={"a": "fp32"}).holds
+
+
 def test_a_node_that_no_layer_names_is_not_proven():
     layers = [layer("l", "CaskConvolution", "fp16", nodes=["a"])]
     assert prove(layers, "fp16", wanted={"a": "fp16", "b": "fp16"}).unproven == ("node b",)
