@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto, helper
 
 from pytest_trt.emulator.faults.linear import LINEAR, store
 from pytest_trt.emulator.faults.registry import fault
+from pytest_trt.emulator.plan import Plan
 
 _HALVES = ("fp16", "bf16")
 
@@ -40,6 +43,66 @@ def one_layer_stays_fp32(site: Any) -> None:
     chosen = [name for name in working if site.layers.get(name) in (*_HALVES, "int8")]
     if chosen:
         site.layers[chosen[-1]] = "fp32"
+
+
+@fault("build", "int8", "M28")
+def int8_layer_in_fp16(site: Any) -> None:
+    """Build the last quantised convolution or matrix product in FP16, where INT8 alone was allowed."""
+    if site.kind != "build" or {"FP16", "BF16"} & site.flags:
+        return
+    graph = site.model.graph
+    makers = {name: node for node in graph.node for name in node.output}
+    scales = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    chosen = [node for node in graph.node if node.op_type in LINEAR and _is_quantized(node, makers, scales)]
+    if not chosen:
+        return
+    node = chosen[-1]
+    behind = list(graph.node).index(node)
+    result = node.output[0]
+    casts = []
+    for position, name in enumerate(node.input):
+        node.input[position] = f"{name}@half"
+        casts.append(
+            helper.make_node("Cast", [name], [f"{name}@half"], f"{name} half", to=TensorProto.FLOAT16)
+        )
+    node.output[0] = f"{result}@half"
+    graph.node.insert(
+        behind + 1,
+        helper.make_node("Cast", [f"{result}@half"], [result], f"{result} float", to=TensorProto.FLOAT),
+    )
+    for cast in casts:
+        graph.node.insert(behind, cast)
+
+
+def _is_quantized(node: Any, makers: dict[str, Any], scales: dict[str, int]) -> bool:
+    sides = [makers.get(name) for name in node.input[:2]]
+    return all(
+        side is not None
+        and side.op_type == "DequantizeLinear"
+        and scales.get(side.input[1]) == TensorProto.FLOAT
+        for side in sides
+    )
+
+
+def _rewrite(site: Any, **settings: Any) -> None:
+    """Let a plan run by other settings than those by which its layers are listed."""
+    if site.kind == "build" and site.plan is not None:
+        plan = Plan.unpack(site.plan)
+        site.plan = replace(plan, settings={**plan.settings, **settings}, compiled=b"").pack()
+
+
+@fault("build", "fp32", "M13 M28")
+def tf32_although_it_is_off(site: Any) -> None:
+    """Run FP32 convolutions and matrix products in TF32: the flag reads off, and the layer list does not tell."""
+    if site.kind == "build" and "TF32" not in site.flags:
+        _rewrite(site, tf32=True)
+
+
+@fault("build", "fp16 bf16", "M28")
+def layer_list_of_what_did_not_run(site: Any) -> None:
+    """Run every layer in FP32 and list the 16-bit types that were asked for."""
+    if site.kind == "build" and set(_HALVES) & {*site.layers.values()}:
+        _rewrite(site, fp32_nodes=sorted(node.name for node in site.model.graph.node))
 
 
 @fault("build")
