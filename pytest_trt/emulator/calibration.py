@@ -191,7 +191,11 @@ class _Calibration:
         feeds = {}
         for name, address in zip(self._graph.inputs, addresses, strict=True):
             kind = dtypes.storage_of(self._graph.tensor(name).elem)
-            feeds[name] = self._host.device.read(int(address), kind, self._shapes[name])
+            narrow = (
+                kind == np.int64 and "INT64" not in self._host.enum("DataType")._table
+            )  # 8.6 makes it INT32
+            stored = np.dtype(np.int32) if narrow else kind
+            feeds[name] = self._host.device.read(int(address), stored, self._shapes[name]).astype(kind)
         return feeds
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from pytest_trt.errors import CalibrationError, SettingsError, TrtError, UnsupportedError
 from pytest_trt.precision.progress import Progress
 from pytest_trt.precision.tables import ALGORITHMS, CalibrationTable
+from pytest_trt.runtime.batches import Batch, Batches, Inputs
+from pytest_trt.runtime.features import members
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.memory import Buffer
-
-Array = npt.NDArray[Any]
-Batch = Mapping[str, Array]
 
 _CLASSES = {
     "entropy2": "IInt8EntropyCalibrator2",
@@ -24,8 +20,6 @@ _CLASSES = {
     "entropy": "IInt8EntropyCalibrator",
     "legacy": "IInt8LegacyCalibrator",
 }
-# What an input of a network can be; wider types would be read as though they were these.
-_INPUT_TYPES = frozenset("float32 float16 bfloat16 int64 int32 int8 uint8 bool".split())
 
 
 def table_product(rt: Runtime) -> str:
@@ -86,7 +80,7 @@ class Calibrator:
         algorithm: str,
         cache: bytes | None,
         progress: Progress | None,
-        inputs: Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]] | None,
+        inputs: Inputs | None,
     ) -> None:
         assert rt.memory is not None
         self.algorithm = algorithm
@@ -94,14 +88,10 @@ class Calibrator:
         self.batches_given = 0
         self.problems: list[BaseException] = []
         self._rt, self._memory, self._cache, self._progress = rt, rt.memory, cache, progress
-        self._inputs = inputs
-        self._total = _count(batches)
-        self._first: Batch | None = None
         self._buffers: dict[str, Buffer] = {}
-        self._rest = iter(batches)
-        self._pending: list[Batch] = []
+        self._batches = Batches(batches, inputs, "INT64" in members(rt.trt.DataType))
         if cache is None:
-            self._pending.append(self._first_batch())
+            self._batches.look()
 
     def table(self) -> CalibrationTable:
         """Return the table of this calibration: the one that was written, else the cache that was offered.
@@ -119,17 +109,12 @@ class Calibrator:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name to shape of the first batch; empty where a cache was offered and nothing is read yet."""
-        return {} if self._first is None else {name: np.shape(array) for name, array in self._first.items()}
+        return {name: array.shape for name, array in (self._batches.first or {}).items()}
 
     @property
     def used_cache(self) -> bool:
         """True when a cache was offered and TensorRT asked for no batch."""
         return self._cache is not None and self.batches_given == 0
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]] | None:
-        """The shapes of the batches by name, from the first one; None where a cache stands for them."""
-        return None if self._first is None else {name: array.shape for name, array in self._first.items()}
 
     def check(self) -> None:
         """Raise the first problem that a callback had.
@@ -145,13 +130,14 @@ class Calibrator:
     @contextmanager
     def watched(self) -> Iterator[Calibrator]:
         """A block for the build: a problem of the data comes out in place of TensorRT's failure, or of its success."""
+        failed: Exception | None = None
         try:
             yield self
         except Exception as error:
-            if self.problems:
-                raise _told(self.problems[0], self.batches_given) from error
-            raise
-        self.check()
+            failed = error
+        self.check()  # outside of the handler: the cause is what the data raised, and not TensorRT's failure
+        if failed is not None:
+            raise failed
 
     def close(self) -> None:
         """Free the buffers and let `raw` go; the build must be over."""
@@ -170,9 +156,7 @@ class Calibrator:
 
     def batch_size(self) -> int:
         """Return the first extent of the first input; TensorRT with an explicit batch only wants it to be positive."""
-        first = self._first
-        extents = [np.shape(array)[0] for array in first.values() if np.ndim(array)] if first else []
-        return max(1, int(extents[0])) if extents else 1
+        return next((shape[0] for shape in self.shapes.values() if shape), 1)
 
     def next_batch(self, names: Iterable[str]) -> list[int] | None:
         """Return the addresses of the next batch, one an input in TensorRT's order; None at the end."""
@@ -196,17 +180,8 @@ class Calibrator:
         except BaseException as error:
             self.problems.append(error)
 
-    def _first_batch(self) -> Batch:
-        batch = next(self._rest, None)
-        if batch is None:
-            raise CalibrationError(
-                "there is no calibration data: the batches are empty", mend="give at least one {name: array}"
-            )
-        self._first = self._checked(batch)
-        return self._first
-
     def _feed(self, names: list[str]) -> list[int] | None:
-        batch = self._pending.pop() if self._pending else self._following()
+        batch = self._batches.take()
         if batch is None:
             if self._progress is not None:
                 self._progress(self.batches_given, self.batches_given)
@@ -221,7 +196,7 @@ class Calibrator:
             self._upload({name: batch[name] for name in names})
         self.batches_given += 1
         if self._progress is not None:
-            self._progress(self.batches_given, self._total)
+            self._progress(self.batches_given, self._batches.total)
         return [self._buffers[name].address for name in names]
 
     def _upload(self, arrays: Batch) -> None:
@@ -235,61 +210,6 @@ class Calibrator:
             stream.synchronize()
         finally:
             self._memory.destroy_stream(stream)
-
-    def _following(self) -> Batch | None:
-        if self._first is None:
-            return self._first_batch()
-        batch = next(self._rest, None)
-        return None if batch is None else self._checked(batch)
-
-    def _checked(self, batch: Any) -> Batch:
-        """Return a batch as contiguous arrays, if it is like the first one."""
-        number = self.batches_given
-        if not isinstance(batch, Mapping) or not batch:
-            raise CalibrationError(
-                f"batch {number} is {type(batch).__name__}, not a mapping of input name to array",
-                mend="give {name: array} for every batch",
-            )
-        arrays = {str(name): np.asarray(array) for name, array in batch.items()}
-        for name, array in arrays.items():
-            self._check_array(number, name, array)
-        return arrays
-
-    def _check_array(self, number: int, name: str, array: Array) -> None:
-        kind = array.dtype.name
-        if self._inputs is not None and name in self._inputs:
-            shape, wanted = self._inputs[name]
-            fits = array.ndim == len(shape) and all(
-                a == b or b == -1 for a, b in zip(array.shape, shape, strict=True)
-            )
-            word = wanted if isinstance(wanted, str) else np.dtype(wanted).name
-            if not fits or kind != word:
-                raise CalibrationError(
-                    f"batch {number}: input {name!r} is {kind} {array.shape}, and the network reads {word} {tuple(shape)}"
-                )
-        if kind not in _INPUT_TYPES:
-            raise CalibrationError(
-                f"batch {number}: input {name!r} is {kind}, which no network reads",
-                why="TensorRT would read its bytes as numbers of another type",
-                mend="give it the input's type, for instance array.astype(numpy.float32)",
-            )
-        if array.size == 0:
-            raise CalibrationError(f"batch {number}: input {name!r} is empty: {array.shape}")
-        first = None if self._first is None else self._first.get(name)
-        if first is not None and (first.shape, first.dtype) != (array.shape, array.dtype):
-            raise CalibrationError(
-                f"batch {number}: input {name!r} is {kind} {array.shape}, and in the first batch it was"
-                f" {first.dtype.name} {first.shape}",
-                why="a calibration has one shape for all batches",
-                mend="leave out the incomplete last batch, or fill it up",
-            )
-
-
-def _count(batches: Iterable[Batch]) -> int | None:
-    try:
-        return len(batches)  # type: ignore[arg-type]
-    except TypeError:
-        return None
 
 
 def _told(problem: BaseException, number: int) -> BaseException:
@@ -314,7 +234,7 @@ def make_calibrator(
     progress: Progress | None = None,
     quantile: float = 0.9999,
     regression_cutoff: float = 1.0,
-    inputs: Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]] | None = None,
+    inputs: Inputs | None = None,
 ) -> Calibrator:
     """Return a calibrator for implicit INT8.
 
