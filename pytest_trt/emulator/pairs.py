@@ -108,7 +108,7 @@ class _Writer:
         factor = gain / np.sqrt(variance + epsilon)
         biased = len(node.input) > 2 and node.input[2]
         bias = np.asarray(self._constants.folded(node.input[2]), np.float64) if biased else 0.0
-        inputs = [*node.input[:2], f"{node.name}@bias"]
+        inputs = [*node.input[:2], f"{node.name}@folded_bias"]
         self._store(inputs[2], ((bias - mean) * factor + shift).astype(np.float32))
         del node.input[:]
         node.input.extend(inputs)

@@ -2,9 +2,9 @@
 
 Under implicit quantisation (TensorRT 8.6 and 10.x) the builder decides where INT8 is. What it decided stands in the layer list:
 a layer whose input is `Int8` reads that tensor quantised with the tensor's scale, and a tensor that a layer writes as
-`Int8` is stored so for all its readers. Weights are quantised by the builder, symmetrically and one scale an output channel
-(TensorRT Developer Guide, "Post-Training Quantization Using Calibration"). That a BatchNormalization behind a convolution is
-folded into them first changes nothing: it scales whole channels, so the integers stay the same.
+`Int8` is stored so for all its readers. Weights are quantised by the builder, symmetrically and one scale an output channel,
+after a BatchNormalization behind a convolution was folded into them (TensorRT Developer Guide, "Post-Training Quantization
+Using Calibration" and "Layer Fusion").
 """
 
 from __future__ import annotations
@@ -150,28 +150,60 @@ class _Writer:
         self.read: dict[str, str] = {}
 
     def write(self) -> None:
+        folded: set[str] = set()
         for node in self.graph.node:
+            if node.name in folded:
+                continue
             fresh = NodeProto()
             fresh.CopyFrom(node)
             positions = self.placement.read.get(node.name, frozenset())
             in_int8 = node.op_type in WEIGHTED and 0 in positions and node.input[0] in self.table
             if in_int8 and node.input[1] in self.constants:
+                folded |= self._fold_normalisation(fresh)
                 fresh.input[1] = self._weight(fresh)
             for position in positions:
                 name = node.input[position]
                 if name in self.table and position < len(fresh.input):
                     fresh.input[position] = self._quantised(name)
-            stored = [name for name in fresh.output if name in self.placement.stored and name in self.table]
-            for index, name in enumerate(fresh.output):
+            written = list(fresh.output)
+            stored = {name for name in written if name in self.placement.stored and name in self.table}
+            for index, name in enumerate(written):
                 if name in stored:
                     fresh.output[index] = self.names.fresh(f"{name}_float")
             self.nodes.append(fresh)
-            for index, name in enumerate(node.output):
+            for index, name in enumerate(written):
                 if name in stored:
                     self._pair(fresh.output[index], name, name)
         used = {name for node in self.nodes for name in (*node.input, *graphs.captured(node))} | self.outputs
         kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
         graphs.replace(self.graph, self.nodes, kept)
+
+    def _fold_normalisation(self, node: NodeProto) -> set[str]:
+        """Fold the BatchNormalization that alone reads a convolution into its weights; return the names of nodes that go."""
+        readers = self.readers.get(node.output[0], [])
+        if node.op_type != "Conv" or len(readers) != 1 or node.output[0] in self.outputs:
+            return set()
+        after = readers[0]
+        if after.op_type != "BatchNormalization" or not all(
+            name in self.constants for name in after.input[1:5]
+        ):
+            return set()
+        gain, shift, mean, variance = (self.constants[name].astype(np.float64) for name in after.input[1:5])
+        epsilon = next((entry.f for entry in after.attribute if entry.name == "epsilon"), 1e-5)
+        factor = gain / np.sqrt(variance + epsilon)
+        weights = self.constants[node.input[1]].astype(np.float64)
+        biased = len(node.input) > 2 and node.input[2] != ""
+        bias = self.constants[node.input[2]].astype(np.float64) if biased else np.zeros_like(factor)
+        shape = (-1, *(1,) * (weights.ndim - 1))
+        made = [self.names.fresh(f"{node.name}_folded"), self.names.fresh(f"{node.name}_shift")]
+        self._store(made[0], (weights * factor.reshape(shape)).astype(np.float32))
+        self._store(made[1], ((bias - mean) * factor + shift).astype(np.float32))
+        self.constants[made[0]] = (weights * factor.reshape(shape)).astype(np.float32)
+        kept = [node.input[0], *made]
+        del node.input[:]
+        node.input.extend(kept)
+        node.output[0] = after.output[0]
+        return {after.name}
 
     def _weight(self, node: NodeProto) -> str:
         array = self.constants[node.input[1]]
