@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TITLE = "TensorRT conformance"
 
 WIDTH = 110  # of lines that list many things
+ROWS = 5  # of a section's table
+SECTIONS = 12
+IN_REPORT = "in the report: --trt-report=DIR"
 
 
 def describe_session(settings: Settings, gpu: GpuClass, discovery: Discovery) -> str:
@@ -68,10 +71,13 @@ def _is_number(cell: str) -> bool:
     return not cell or cell[0].isdigit() or cell == "-"
 
 
-def summarise(ledger: Ledger, gpu: str, builder: str = "the real builder") -> list[str]:
+def summarise(
+    ledger: Ledger, gpu: str, builder: str = "the real builder", *, rows: int | None = ROWS
+) -> list[str]:
     """Return the lines of the summary; none when there is no news.
 
-    `gpu` is the GPU class of the session, `builder` the real TensorRT that built, by name and version.
+    `gpu` is the GPU class of the session, `builder` the real TensorRT that built, by name and version. Of a section's
+    table the first `rows` are shown, None: all of all sections.
     """
     lines: list[str] = []
     tallies = ledger.tallies()
@@ -89,7 +95,27 @@ def summarise(ledger: Ledger, gpu: str, builder: str = "the real builder") -> li
     if support:
         lines += [f"what {builder} built, operator family x precision and GPU class:"]
         lines += [f"  {line}" for line in _support(support)]
+    lines += _sections(ledger, rows)
     lines += [f"problem: {text}" for text in ledger.problems]
+    return lines
+
+
+def _sections(ledger: Ledger, most: int | None) -> list[str]:
+    """Return the sections that tests attached: title and test, text, the first rows."""
+    found = ledger.sections()
+    shown = found if most is None else found[:SECTIONS]
+    lines = []
+    for test, section in shown:
+        lines.append(f"{section['title']} [{test}]:")
+        lines += [f"  {line}" for text in section["text"] for line in _filled(text)]
+        rows = section["rows"] if most is None else section["rows"][:most]
+        if rows:
+            head = section["head"]
+            lines += [f"  {line}" for line in (table(head, rows) if head else table(rows[0], rows[1:]))]
+        if len(rows) < len(section["rows"]):
+            lines.append(f"  ... {len(section['rows']) - len(rows)} more rows {IN_REPORT}")
+    if len(shown) < len(found):
+        lines.append(f"... {len(found) - len(shown)} more sections {IN_REPORT}")
     return lines
 
 

@@ -90,3 +90,38 @@ def test_support_map_orders_precisions_and_classes() -> None:
         ledger.add("t", [("trt_support", ["conv", precision, gpu, "builds"])])
     head = summarise(ledger, "t4")[1]
     assert head.split() == ["family", "fp32", "a10", "odd", "a10", "fp32", "t4", "int8", "t4"]
+
+
+def sections(*rows: int) -> Ledger:
+    ledger = Ledger()
+    for number, count in enumerate(rows):
+        section = {
+            "title": f"S{number}",
+            "text": ["why"],
+            "head": ["n", "x"],
+            "rows": [[n, n / 8] for n in range(count)],
+        }
+        ledger.add(f"t{number:02}", [("trt_section", section)])
+    return ledger
+
+
+def test_a_section_shows_its_first_rows() -> None:
+    more = "  ... 2 more rows in the report: --trt-report=DIR"
+    head = ["S0 [t00]:", "  why", "  n      x"]
+    body = ["  0      0", "  1  0.125", "  2   0.25", "  3  0.375", "  4    0.5", "  5  0.625", "  6   0.75"]
+    assert summarise(sections(7), "t4") == [*head, *body[:5], more]
+    assert summarise(sections(7), "t4", rows=None) == [*head, *body]
+    assert summarise(sections(5), "t4") == [*head, *body[:5]]
+
+
+def test_sections_need_no_table() -> None:
+    ledger = Ledger()
+    ledger.add("t", [("trt_section", {"title": "S"}), ("trt_section", {"title": "R", "rows": [["a", "b"]]})])
+    assert summarise(ledger, "t4") == ["S [t]:", "R [t]:", "  a  b"]
+
+
+def test_only_the_first_sections_are_shown() -> None:
+    lines = summarise(sections(*[0] * 14), "t4")
+    assert lines[-1] == "... 2 more sections in the report: --trt-report=DIR"
+    assert "S11 [t11]:" in lines and "S12 [t12]:" not in lines
+    assert "S13 [t13]:" in summarise(sections(*[0] * 14), "t4", rows=None)
