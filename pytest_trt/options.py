@@ -351,6 +351,14 @@ OPTIONS: tuple[Option, ...] = (
         _folder,
     ),
     Option(
+        "--trt-report",
+        "trt_report",
+        "report_dir",
+        "DIR",
+        "write a report to this folder: index.html, report.md, report.json; default none",
+        _folder,
+    ),
+    Option(
         "--trt-log",
         "trt_log",
         "log",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +12,9 @@ from pytest_trt.errors import TrtError
 from pytest_trt.report.ledger import Ledger
 from pytest_trt.session import Session
 from pytest_trt.xdist import NOT_RUN, is_distributing
+
+if TYPE_CHECKING:
+    from pytest_trt.reporting import Reporter
 
 
 class Summary:
@@ -21,6 +25,16 @@ class Summary:
         self.ledger = Ledger()
         self.told = False
         self.line = ""
+        self.reporter: Reporter | None = None
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Have a report written where one is asked for."""
+        folder = self.session.settings.report_dir
+        if folder is not None:
+            from pytest_trt.reporting import Reporter
+
+            self.reporter = Reporter(self.session, self.ledger, Path(folder))
+            config.pluginmanager.register(self.reporter, "trt-report")
 
     def describe(self) -> str:
         """Return the line that says what runs.
@@ -65,9 +79,8 @@ class Summary:
             reporter.write_line(line)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what a test reported, once: when its call ended, or its setup did not."""
-        if report.when == "call" or (report.when == "setup" and not report.passed):
-            self.ledger.add(report.nodeid, report.user_properties)
+        """Keep what a test reported, in its call or around it."""
+        self.ledger.add(report.nodeid, report.user_properties, getattr(report, "worker_id", ""))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -96,9 +109,11 @@ class Summary:
         news = news or bool(
             self.ledger.not_run.get("deselected") or self.ledger.not_run.get("not_applicable")
         )
-        if not news or config.getoption("verbose") < 0:
+        verbose = config.getoption("verbose")
+        written = None if self.reporter is None else self.reporter.written
+        if verbose < 0 or not (news or written):
             return
-        from pytest_trt.report.terminal import TITLE, summarise
+        from pytest_trt.report.terminal import ROWS, TITLE, summarise
 
         terminalreporter.write_sep("=", TITLE)
         if not self.told:
@@ -108,5 +123,8 @@ class Summary:
                 terminalreporter.write_line(f"trt: {error}")
         builder = self.session.discovery.builder if self.ledger.support() else None
         names = (builder.title,) if builder is not None else ()
-        for line in summarise(self.ledger, self.session.gpu.name, *names):
+        rows = None if verbose > 0 else ROWS
+        for line in summarise(self.ledger, self.session.gpu.name, *names, rows=rows):
             terminalreporter.write_line(line, red=line.startswith("problem: "))
+        if written is not None:
+            terminalreporter.write_line(f"report: {written}")
