@@ -6,7 +6,7 @@ import difflib
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +36,9 @@ class GpuClass:
         Words of the device name that the driver reports.
     aliases : tuple of str
         Other names that `get` takes.
+    multiples : mapping of str to int
+        Precision to the multiple of channels that its kernels work on without padding; a precision that is not
+        in it has none.
     """
 
     name: str
@@ -45,6 +48,7 @@ class GpuClass:
     precisions: frozenset[str]
     devices: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    multiples: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def capability(self) -> str:
@@ -141,8 +145,17 @@ def parse(text: str) -> tuple[GpuClass, ...]:
                 f"[sm.{number}] has unknown precisions {sorted(wrong)!r}",
                 why=f"known: {', '.join(PRECISIONS)}",
             )
+        multiples: dict[str, int] = dict(row.get("multiples", {}))
+        if not set(multiples) <= set(row["precisions"]):
+            raise SettingsError(
+                f"[sm.{number}] has multiples for {sorted(set(multiples) - set(row['precisions']))!r}",
+                why=f"its precisions: {', '.join(row['precisions'])}",
+            )
         title = f"any GPU of compute capability {int(number) // 10}.{int(number) % 10}"
-        found.append(GpuClass(f"sm{number}", title, int(number), row["family"], frozenset(row["precisions"])))
+        precisions = frozenset(row["precisions"])
+        found.append(
+            GpuClass(f"sm{number}", title, int(number), row["family"], precisions, multiples=multiples)
+        )
     generic = {kind.sm: kind for kind in found}
     taken = {kind.name for kind in found}
     for name, row in raw.get("class", {}).items():
@@ -156,7 +169,14 @@ def parse(text: str) -> tuple[GpuClass, ...]:
         taken |= {name, *aliases}
         found.append(
             GpuClass(
-                name, row["title"], base.sm, base.family, base.precisions, tuple(row["devices"]), aliases
+                name,
+                row["title"],
+                base.sm,
+                base.family,
+                base.precisions,
+                tuple(row["devices"]),
+                aliases,
+                base.multiples,
             )
         )
     return tuple(sorted(found, key=lambda kind: (kind.sm, not kind.is_generic, kind.name)))

@@ -112,3 +112,22 @@ def test_device_without_a_row_has_no_class() -> None:
 def test_faulty_table_is_refused(text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "multiples"),
+    [
+        ("t4", {"fp16": 8, "int8": 32}),
+        ("v100", {"fp16": 8, "int8": 4}),
+        ("p4", {"int8": 4}),
+        ("a100", {"tf32": 4, "fp16": 8, "bf16": 8, "int8": 32}),
+        ("sm120", {"tf32": 4, "fp16": 8, "bf16": 8, "int8": 32}),
+    ],
+)
+def test_class_has_the_channel_multiples_of_its_kernels(name: str, multiples: dict[str, int]) -> None:
+    assert hardware.get(name).multiples == multiples
+
+
+def test_a_multiple_is_of_a_precision_that_the_class_has() -> None:
+    with pytest.raises(SettingsError, match=r"\[sm\.75\] has multiples for \['tf32'\]"):
+        parse('[sm.75]\nfamily = "Turing"\nprecisions = ["fp32"]\nmultiples = { tf32 = 4 }')
