@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from pytest_trt import __version__
-from pytest_trt.cli import bite
+from pytest_trt.cli import bite, lint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,9 +20,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "bite", help="measure how many injected faults are caught", description=bite.__doc__
     )
     bite.add_arguments(measured)
+    lint.add_arguments(
+        commands.add_parser(
+            "lint", help="advice on an ONNX graph, without any TensorRT", description=lint.__doc__
+        )
+    )
     given = parser.parse_args(arguments)
     if given.command == "bite":
         return bite.run(given)
+    if given.command == "lint":
+        return lint.run(given)
 
     from pytest_trt.cli import doctor as command  # imports on demand: --help answers at once
 

@@ -22,6 +22,7 @@ LAYERS = (
     ("hardware", "numerics"),
     ("emulator",),
     ("precision",),
+    ("lint",),
     ("runtime",),
     ("check",),
     ("golden",),
