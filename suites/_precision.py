@@ -28,6 +28,7 @@ KNOWN = "known-fallback"
 TF32_FLAG = "tf32-flag"
 TF32_PLAN = "tf32-plan"
 BATCH = 2
+OBEY = "OBEY_PRECISION_CONSTRAINTS"
 _LEAST_SM_TF32 = 80
 
 
@@ -41,16 +42,23 @@ class Route:
         The network is strongly typed; else builder flags permit the precision.
     hybrid : str
         `fp16` or `bf16` where INT8 may stand beside that type; else `off`.
+    constraints : str
+        `obey` where every layer of a weakly typed network is given the type; else `off`.
     """
 
     strong: bool
     hybrid: str = "off"
+    constraints: str = "off"
 
     @property
     def words(self) -> str:
         """The route in words."""
-        typed = "strongly typed" if self.strong else "weakly typed"
-        return typed if self.hybrid == "off" else f"{typed}, hybrid with {self.hybrid}"
+        words = ["strongly typed" if self.strong else "weakly typed"]
+        if self.hybrid != "off":
+            words.append(f"hybrid with {self.hybrid}")
+        if self.constraints != "off":
+            words.append("constraints obeyed")
+        return ", ".join(words)
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,10 @@ def routes(rt: Runtime, precision: str, settings: Settings) -> list[Route]:
     if settings.typing != "auto":
         typings = [settings.typing == "strong"]
     hybrids = ("off",) if precision != "int8" else tuple(dict.fromkeys(("off", "fp16", settings.hybrid)))
-    return [Route(strong, hybrid) for strong in typings for hybrid in hybrids]
+    found = [Route(strong, hybrid) for strong in typings for hybrid in hybrids]
+    if False in typings and precision in ("fp16", "bf16") and OBEY in rt.features.builder_flags:
+        found.append(Route(strong=False, constraints="obey"))
+    return found
 
 
 def _model(
@@ -119,7 +130,8 @@ def prepare_network(model: ModelProto, precision: str, route: Route) -> Prepared
     sizes = tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)
     feed = {"x": np.random.default_rng(1).standard_normal(sizes).astype(np.float32)}
     ranges = measure_ranges(model, [feed]) if precision == "int8" else None
-    return prepare(model, precision, strong=route.strong, ranges=ranges, hybrid=route.hybrid)
+    how = {"strong": route.strong, "hybrid": route.hybrid, "constraints": route.constraints}
+    return prepare(model, precision, ranges=ranges, **how)
 
 
 def build_network(rt: Runtime, ready: Prepared) -> Plan:
@@ -129,12 +141,13 @@ def build_network(rt: Runtime, ready: Prepared) -> Plan:
         strongly_typed=ready.strong,
         flags=ready.flags,
         clear=ready.clear,
+        constraints=ready.constraints,
     )
     return build_plan(rt, request)
 
 
 def check_precision(
-    rt: Runtime, precision: str, strong: bool, *, hybrid: str = "off", told: list[Proven] | None = None
+    rt: Runtime, precision: str, route: Route, *, told: list[Proven] | None = None
 ) -> Iterator[Checked]:
     """Yield for each network whether every convolution and matrix product is in the precision asked for.
 
@@ -148,7 +161,6 @@ def check_precision(
     told : list of Proven, optional
         Gets the proof of each network that was built.
     """
-    route = Route(strong, hybrid)
     for name, model in networks().items():
         known = None if rt.emulated else _known(rt, model, precision)
         if known == limits.REFUSED:
@@ -160,9 +172,9 @@ def check_precision(
         except UnsupportedError as error:
             yield REFUSED, f"{place}, at {precision}: {error.what}"
             continue
-        binding = strong or precision not in ("fp16", "bf16")
+        binding = route.strong or route.constraints == "obey" or precision not in ("fp16", "bf16")
         wanted = typed_products(ready.matched) if binding else None
-        proof = prove(plan.layers, precision, hybrid=hybrid, wanted=wanted)
+        proof = prove(plan.layers, precision, hybrid=route.hybrid, wanted=wanted)
         if told is not None:
             told.append(Proven(name, route, proof))
         if known == limits.FALLS_BACK:
@@ -175,7 +187,7 @@ def check_precision(
             wrong = f"{place}: the builder flag TF32 reads back {'on' if on else 'off'} at {precision}"
             yield TF32_FLAG, None if on == (precision == "tf32") else wrong
         if precision == "tf32" and "TF32" in plan.flags and rt.gpu.sm >= _LEAST_SM_TF32:
-            plain = build_network(rt, prepare_network(model, "fp32", route))
+            plain = build_network(rt, prepare_network(model, "fp32", Route(route.strong)))
             same = f"{place}: the plan is the same with and without TF32"
             yield TF32_PLAN, None if plain.data != plan.data else same
 

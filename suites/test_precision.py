@@ -19,7 +19,7 @@ def test_precision_is_proven(trt_runtime, trt_precision, trt_settings, request):
     """A convolution, a Gemm and a residual block, by every route that this TensorRT has: no layer is in another type."""
     rows, told = [], []
     for route in routes(trt_runtime, trt_precision, trt_settings):
-        rows += check_precision(trt_runtime, trt_precision, route.strong, hybrid=route.hybrid, told=told)
+        rows += check_precision(trt_runtime, trt_precision, route, told=told)
     attach(request.node, table(told, trt_precision))
     demand(rows, request)
 
@@ -28,7 +28,7 @@ def test_real_builds_are_proven(targeted, trt_precision, trt_settings, request):
     """The same networks, built and not executed, where a real TensorRT builds without a GPU."""
     rows, told = [], []
     for route in routes(targeted, trt_precision, trt_settings):
-        rows += check_precision(targeted, trt_precision, route.strong, hybrid=route.hybrid, told=told)
+        rows += check_precision(targeted, trt_precision, route, told=told)
     attach(request.node, table(told, trt_precision))
     if not rows:
         pytest.skip(

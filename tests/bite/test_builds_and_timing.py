@@ -22,6 +22,9 @@ from tests.unit.check.models import PROFILE, conv_model
 SHIPPED = "pytest_trt.emulator.faults:"
 
 
+STRONG = _precision.Route(strong=True)
+
+
 def settings_of(*names, **settings):
     full = tuple(name if ":" in name else SHIPPED + name for name in names)
     return Settings(**{"runtime": "emulator", "gpu": "t4", "faults": full, **settings})
@@ -101,7 +104,7 @@ def test_a_context_that_is_not_as_fast_is_told(name, request):
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
 @pytest.mark.parametrize("name", ["engine_stays_fp32", "engine_in_tf32_for_16_bit", "one_layer_stays_fp32"])
 def test_a_precision_that_was_ignored_is_caught(name, precision):
-    rows = list(_precision.check_precision(runtime(name, gpu="a100"), precision, True))
+    rows = list(_precision.check_precision(runtime(name, gpu="a100"), precision, STRONG))
     if precision == "int8" and name == "engine_in_tf32_for_16_bit":
         assert broken(rows) == set()
         return
@@ -128,12 +131,12 @@ def test_one_layer_in_another_precision_is_named_by_the_check_of_a_model(precisi
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "int8"])
 def test_a_precision_that_was_kept_passes(precision):
-    assert broken(_precision.check_precision(runtime(gpu="a100"), precision, True)) == set()
+    assert broken(_precision.check_precision(runtime(gpu="a100"), precision, STRONG)) == set()
 
 
 def test_a_layer_list_without_a_working_layer_proves_nothing(monkeypatch):
     monkeypatch.setattr(_precision, "prove", lambda layers, asked, **_: _precision.Proof(asked))
-    rows = list(_precision.check_precision(runtime(), "fp16", True))
+    rows = list(_precision.check_precision(runtime(), "fp16", STRONG))
     assert broken(rows) == {_precision.PRECISION}
     assert rows[0][1] == "conv, strongly typed: no layer that multiplies is told, so nothing proves fp16"
 
@@ -148,14 +151,14 @@ def test_a_tf32_flag_that_was_not_taken_is_caught_by_its_own_check_alone(precisi
 
     monkeypatch.setattr(_precision, "build_plan", stuck)
     # A T4 has no TF32: elsewhere the names of kernels tell it as well.
-    rows = list(_precision.check_precision(runtime(), precision, True))
+    rows = list(_precision.check_precision(runtime(), precision, STRONG))
     assert broken(rows) == {_precision.TF32_FLAG}
     assert rows[1][1] == f"conv, strongly typed: the builder flag TF32 reads back {state} at {precision}"
 
 
 def test_a_build_that_fails_is_caught_by_its_own_check_alone():
     rt = runtime("build_fails")
-    assert broken(_precision.check_precision(rt, "fp32", True)) == {_precision.REFUSED}
+    assert broken(_precision.check_precision(rt, "fp32", STRONG)) == {_precision.REFUSED}
     with pytest.raises(UnsupportedError, match="Could not find any implementation"):
         _plans.build(rt)
 

@@ -11,10 +11,11 @@ from pytest_trt.cases.limits import FALLS_BACK
 from pytest_trt.check.workbench import Workbench
 from pytest_trt.errors import FallbackWarning
 from pytest_trt.precision.kinds import is_working
-from pytest_trt.records import BATTERIES, Settings
+from pytest_trt.records import BATTERIES, PRECISIONS, Settings
 from pytest_trt.runtime.load import discover, find_builder
 from pytest_trt.runtime.plan import Plan
 from suites import _precision
+from suites._precision import Route
 
 SHIPPED = "pytest_trt.emulator.faults:"
 QUICK = BATTERIES["quick"]
@@ -44,7 +45,9 @@ def broken(rows):
     [("tensorrt-8.6.1", False), ("tensorrt-10.13", False), ("tensorrt-10.13", True), ("tensorrt-11.4", True)],
 )
 def test_a_layer_in_fp16_under_int8_alone_is_caught_by_the_pool(emulate, strong):
-    rows = list(_precision.check_precision(runtime("int8_layer_in_fp16", emulate=emulate), "int8", strong))
+    rows = list(
+        _precision.check_precision(runtime("int8_layer_in_fp16", emulate=emulate), "int8", Route(strong))
+    )
     assert broken(rows) == {_precision.POOL}
     notes = [note for _, note in rows if note is not None]
     assert len(notes) == 3 and all("which allows int8, fp32; in another type: " in note for note in notes)
@@ -53,7 +56,7 @@ def test_a_layer_in_fp16_under_int8_alone_is_caught_by_the_pool(emulate, strong)
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_that_fault_leaves_other_precisions_alone(precision):
-    assert broken(_precision.check_precision(runtime("int8_layer_in_fp16"), precision, True)) == set()
+    assert broken(_precision.check_precision(runtime("int8_layer_in_fp16"), precision, Route(True))) == set()
 
 
 # Permission and order.
@@ -63,7 +66,7 @@ def test_that_fault_leaves_other_precisions_alone(precision):
 def test_a_free_builder_that_stays_in_fp32_is_a_warning(precision):
     told = []
     with pytest.warns(FallbackWarning, match="fell back entirely: no working layer is in") as seen:
-        rows = _precision.check_precision(runtime("engine_stays_fp32"), precision, False, told=told)
+        rows = _precision.check_precision(runtime("engine_stays_fp32"), precision, Route(False), told=told)
         assert broken(rows) == set()
     assert len(seen) == 3 and all(entry.proof.fell_back for entry in told)
 
@@ -73,7 +76,7 @@ def test_a_free_builder_that_leaves_one_layer_in_fp32_is_told_and_no_more(precis
     told = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FallbackWarning)
-        rows = _precision.check_precision(runtime("one_layer_stays_fp32"), precision, False, told=told)
+        rows = _precision.check_precision(runtime("one_layer_stays_fp32"), precision, Route(False), told=told)
         assert broken(rows) == set()
     block = next(entry.proof for entry in told if entry.network == "block")
     assert block.ran == {precision: 3, "fp32": 1} and block.loosest == precision
@@ -82,12 +85,21 @@ def test_a_free_builder_that_leaves_one_layer_in_fp32_is_told_and_no_more(precis
 
 @pytest.mark.parametrize("name", ["engine_stays_fp32", "one_layer_stays_fp32"])
 def test_quantised_graphs_bind_a_weakly_typed_build(name):
-    assert broken(_precision.check_precision(runtime(name), "int8", False)) == {_precision.PRECISION}
+    assert broken(_precision.check_precision(runtime(name), "int8", Route(False))) == {_precision.PRECISION}
+
+
+@pytest.mark.parametrize("emulate", ["tensorrt-8.6.1", "tensorrt-10.13"])
+@pytest.mark.parametrize("name", ["engine_stays_fp32", "one_layer_stays_fp32"])
+def test_constraints_that_are_obeyed_bind_a_weakly_typed_build(name, emulate):
+    route = Route(strong=False, constraints="obey")
+    rows = _precision.check_precision(runtime(name, emulate=emulate), "fp16", route)
+    assert broken(rows) == {_precision.PRECISION}
+    assert broken(_precision.check_precision(runtime(emulate=emulate), "fp16", route)) == set()
 
 
 @pytest.mark.parametrize("strong", [True, False])
 def test_a_hybrid_whose_products_are_not_in_int8_is_caught(strong):
-    rows = _precision.check_precision(runtime("engine_stays_fp32"), "int8", strong, hybrid="fp16")
+    rows = _precision.check_precision(runtime("engine_stays_fp32"), "int8", Route(strong, "fp16"))
     assert broken(rows) == {_precision.PRECISION}
 
 
@@ -106,7 +118,7 @@ def test_a_kernel_in_tf32_is_outside_of_the_pool_also_of_a_free_builder(precisio
     monkeypatch.setattr(_precision, "build_plan", in_tf32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FallbackWarning)
-        assert broken(_precision.check_precision(runtime(), precision, strong)) == {_precision.POOL}
+        assert broken(_precision.check_precision(runtime(), precision, Route(strong))) == {_precision.POOL}
 
 
 # TF32.
@@ -120,7 +132,7 @@ def test_a_plan_that_is_the_same_with_and_without_tf32(monkeypatch):
         return Plan(b"the same", flags=made.flags, layers=made.layers)
 
     monkeypatch.setattr(_precision, "build_plan", same)
-    assert broken(_precision.check_precision(runtime(), "tf32", True)) == {_precision.TF32_PLAN}
+    assert broken(_precision.check_precision(runtime(), "tf32", Route(True))) == {_precision.TF32_PLAN}
 
 
 # What a layer list does not tell, its numbers do.
@@ -137,7 +149,7 @@ def judged(name, precision, network, data=QUICK, gpu="a100"):
 @pytest.mark.parametrize("network", ["conv", "gemm"])
 def test_tf32_although_it_is_off_is_caught_by_quick_data(network, gpu):
     name = "tf32_although_it_is_off"
-    assert broken(_precision.check_precision(runtime(name, gpu=gpu), "fp32", True)) == set()
+    assert broken(_precision.check_precision(runtime(name, gpu=gpu), "fp32", Route(True))) == set()
     checks = {found.check for found in judged(name, "fp32", network, gpu=gpu).findings}
     assert checks & {"interval", "certificate"} and "precision" not in checks
     assert judged(None, "fp32", network, gpu=gpu).passed
@@ -147,7 +159,7 @@ def test_tf32_although_it_is_off_is_caught_by_quick_data(network, gpu):
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_a_list_of_layers_that_did_not_run_is_caught_by_quick_data(precision, network):
     name = "layer_list_of_what_did_not_run"
-    assert broken(_precision.check_precision(runtime(name), precision, True)) == set()
+    assert broken(_precision.check_precision(runtime(name), precision, Route(True))) == set()
     checks = {found.check for found in judged(name, precision, network).findings}
     assert checks & {"interval", "certificate"} and "precision" not in checks
     assert judged(None, precision, network).passed
@@ -160,9 +172,9 @@ def test_a_known_fallback_that_does_not_come_is_caught(monkeypatch):
     rt = find_builder(Settings(gpu="a100"))
     if rt is None:
         pytest.skip('TensorRT-RTX is not installed; to get it: pip install "pytest-trt[rtx]"')
-    assert broken(_precision.check_precision(rt, "int8", True)) == set()
+    assert broken(_precision.check_precision(rt, "int8", Route(True))) == set()
     monkeypatch.setattr(_precision, "_known", lambda *_: FALLS_BACK)
-    assert broken(_precision.check_precision(rt, "int8", True)) == {_precision.KNOWN}
+    assert broken(_precision.check_precision(rt, "int8", Route(True))) == {_precision.KNOWN}
 
 
 @pytest.mark.parametrize(("gpu", "checks"), [("t4", {_precision.KNOWN}), ("a100", {_precision.PRECISION})])
@@ -170,5 +182,48 @@ def test_a_convolution_that_rtx_leaves_in_fp32_is_seen_to(gpu, checks):
     rt = find_builder(Settings(gpu=gpu))
     if rt is None:
         pytest.skip('TensorRT-RTX is not installed; to get it: pip install "pytest-trt[rtx]"')
-    rows = list(_precision.check_precision(rt, "int8", True))
+    rows = list(_precision.check_precision(rt, "int8", Route(True)))
     assert {check for check, _ in rows} - {_precision.TF32_FLAG} == checks
+
+
+# Routes.
+
+
+@pytest.mark.parametrize(
+    ("emulate", "precision", "typing", "words"),
+    [
+        ("tensorrt-8.6.1", "fp16", "auto", ["weakly typed", "weakly typed, constraints obeyed"]),
+        (
+            "tensorrt-10.13",
+            "bf16",
+            "auto",
+            ["strongly typed", "weakly typed", "weakly typed, constraints obeyed"],
+        ),
+        ("tensorrt-10.13", "tf32", "auto", ["strongly typed", "weakly typed"]),
+        ("tensorrt-10.13", "int8", "weak", ["weakly typed", "weakly typed, hybrid with fp16"]),
+        ("tensorrt-10.13", "fp16", "strong", ["strongly typed"]),
+        ("tensorrt-11.4", "int8", "auto", ["strongly typed", "strongly typed, hybrid with fp16"]),
+        ("tensorrt_rtx-1.7", "fp16", "auto", ["strongly typed"]),
+    ],
+)
+def test_routes_that_a_version_has(emulate, precision, typing, words):
+    made = settings_of(emulate=emulate, typing=typing)
+    found = _precision.routes(discover(made).executor, precision, made)
+    assert [route.words for route in found] == words
+
+
+VERSIONS = ("tensorrt-8.6.1", "tensorrt-10.13", "tensorrt-11.4", "tensorrt_rtx-1.7")
+HONEST = [
+    (version, precision)
+    for version in VERSIONS
+    for precision in PRECISIONS
+    if (version, precision) != ("tensorrt-8.6.1", "bf16")  # it came with TensorRT 10
+]
+
+
+@pytest.mark.parametrize(("emulate", "precision"), HONEST)
+def test_every_route_of_an_honest_version_passes(emulate, precision):
+    made = settings_of(emulate=emulate)
+    rt = discover(made).executor
+    for route in _precision.routes(rt, precision, made):
+        assert broken(_precision.check_precision(rt, precision, route)) == set()
