@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from pytest_trt.cases.limits import BUILDS, FALLS_BACK, REFUSED, Expectation, compare, expected_outcome
+from pytest_trt.cases.limits import (
+    BUILDS,
+    FALLS_BACK,
+    FALLS_BACK_16,
+    REFUSED,
+    Expectation,
+    compare,
+    expected_outcome,
+)
 from pytest_trt.errors import UnsupportedError
 from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.precision.attribution import UNPROVEN, attribute, onnx_nodes
@@ -78,6 +86,7 @@ def build_twice(
     profile: Profile | None = None,
     *,
     feed: Mapping[str, np.ndarray] | None = None,
+    hybrid: str = "off",
 ) -> Built:
     """Build a model in two threads at once and hold both builds against each other and against the table.
 
@@ -95,9 +104,13 @@ def build_twice(
         For dynamic inputs.
     feed : mapping of str to ndarray, optional
         Inputs that INT8 scales come from, instead of drawn ones.
+    hybrid : str
+        INT8: `fp16` or `bf16`, the type of what is not INT8; else `off`.
     """
-    request = make_request(rt, model, precision, shapes, profile, feed)
-    expected = expected_outcome(model, precision, sm=rt.gpu.sm, product=rt.product, version=rt.version)
+    request = make_request(rt, model, precision, shapes, profile, feed, hybrid)
+    expected = expected_outcome(
+        model, precision, sm=rt.gpu.sm, product=rt.product, version=rt.version, hybrid=hybrid
+    )
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="trt-build") as pool:
         first, second = pool.map(lambda number: attempt(rt, request), range(2))
     if isinstance(first, UnsupportedError) or isinstance(second, UnsupportedError):
@@ -111,11 +124,13 @@ def build_twice(
     ran = attribute(first.layers, expected.working, precision)
     unproven = tuple(name for name, kind in ran.items() if kind == UNPROVEN)
     fallback = tuple(name for name, kind in ran.items() if kind not in (precision, UNPROVEN))
-    outcome = FALLS_BACK if fallback or set(unproven) & set(expected.fallbacks) else BUILDS
+    fell = FALLS_BACK if hybrid == "off" else FALLS_BACK_16
+    outcome = fell if fallback or set(unproven) & set(expected.fallbacks) else BUILDS
     complaints = (
         *compare(expected, outcome, fallback=fallback, unproven=unproven),
         *_same(first, second, dynamic=profile is not None),
         *_typed(first, expected, ran, precision),
+        *_beside(ran, precision, hybrid),
     )
     return Built(outcome, expected, (), ran, complaints, first.captured, first)
 
@@ -127,10 +142,11 @@ def make_request(
     shapes: Shapes,
     profile: Profile | None,
     feed: Mapping[str, np.ndarray] | None = None,
+    hybrid: str = "off",
 ) -> BuildRequest:
     """Return the request of one build: the model rewritten for the precision, scales from drawn data."""
     ranges = measure_ranges(model, [feed or draw_feed(model, shapes)]) if precision == "int8" else None
-    ready = prepare(model, precision, strong=rt.features.strong_typing, ranges=ranges)
+    ready = prepare(model, precision, strong=rt.features.strong_typing, ranges=ranges, hybrid=hybrid)
     return BuildRequest(
         model=ready.model.SerializeToString(),
         strongly_typed=ready.strong,
@@ -196,6 +212,17 @@ def _typed(plan: Plan, expected: Expectation, ran: Mapping[str, str], precision:
     if ("TF32" in plan.flags) != (precision == "tf32"):
         complaints.append(f"the builder flag TF32 reads back {'TF32' in plan.flags} at {precision}")
     return tuple(complaints)
+
+
+def _beside(ran: Mapping[str, str], precision: str, hybrid: str) -> tuple[str, ...]:
+    """With INT8 and a 16-bit type asked for, a node that multiplies is in one of them and never in float32."""
+    if hybrid == "off":
+        return ()
+    return tuple(
+        f"node {name!r} ran in {kind}, and {precision} with {hybrid} was asked for"
+        for name, kind in ran.items()
+        if kind not in (precision, hybrid, UNPROVEN)
+    )
 
 
 def show_layers(layers: Sequence[LayerInfo]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.cases.limits import FALLS_BACK, REFUSED, expected_outcome
+from pytest_trt.cases.limits import REFUSED, expected_outcome, name_asked
 from pytest_trt.collecting import apply_budgets
 from pytest_trt.errors import SettingsError, UnsupportedError
 from pytest_trt.fixtures import running_precision
@@ -63,8 +63,9 @@ def conform(
                 sm=trt_runtime.gpu.sm,
                 product=trt_runtime.product,
                 version=trt_runtime.version,
+                hybrid=session.settings.hybrid,
             )
-            fallback, refused = expected.outcome == FALLS_BACK, expected.outcome == REFUSED
+            fallback, refused = bool(expected.fallbacks), expected.outcome == REFUSED
         try:
             verdict = trt_check(
                 model,
@@ -111,16 +112,22 @@ def record_support(pytestconfig: pytest.Config, targeted: Any) -> Callable[[str,
 @pytest.fixture(scope="session")
 def built(
     targeted: Any, record_support: Callable[[str, str, str], None], pytestconfig: pytest.Config
-) -> Callable[[Case], Built]:
-    """Factory: `built(case)` builds one drawn configuration twice at the running precision, and judges how that ended."""
+) -> Callable[..., Built]:
+    """Factory: `built(case)` builds one drawn configuration twice at the running precision, and judges how that ended.
+
+    `built(case, hybrid="fp16")` asks for FP16 where INT8 is not; default: the setting `--trt-hybrid`.
+    """
     session = session_of(pytestconfig)
 
-    def built(case: Case) -> Built:
+    def built(case: Case, hybrid: str | None = None) -> Built:
         __tracebackhide__ = True
         precision = running_precision(session, None, "built")
-        result = build_twice(targeted, case.model(), precision, case.input_shapes, case.profile)
+        beside = (hybrid or session.settings.hybrid) if precision == "int8" else "off"
+        result = build_twice(
+            targeted, case.model(), precision, case.input_shapes, case.profile, hybrid=beside
+        )
         family = "elementwise" if isinstance(case, ElementwiseCase) else case.family
-        record_support(family, precision, result.outcome)
+        record_support(family, name_asked(precision, beside), result.outcome)
         assert not result.complaints, result.explain(case.text)
         return result
 

@@ -11,16 +11,19 @@ import pytest
 from hypothesis import example, given
 
 from pytest_trt import strategies
-from pytest_trt.cases.limits import REFUSED, table
+from pytest_trt.cases.limits import REFUSED, name_asked, table
 from pytest_trt.cases.models import find_models
 from pytest_trt.records import Missing
 from pytest_trt.runtime.build import BuildRequest
 from pytest_trt.strategies import Case
 
 from ._build import attempt, build_twice, limit_example, make_request
+from ._quantized import quantized_networks
 
 # A fixture of function scope is no argument of a property test; as a mark it still multiplies the test.
 once_per_precision = pytest.mark.usefixtures("trt_precision")
+hybrid = pytest.mark.parametrize("hybrid", ["fp16", "bf16"])
+QUANTIZED = tuple(quantized_networks())
 NETWORKS = ("ocr-direction", "ocr-detection", "ocr-recognition")
 # A convolution whose plan for SM80 and newer differs from the one for Turing: depthwise, 1-D, FP16.
 # An example beside the property: both inputs move, so that nothing but fused casts shows.
@@ -87,33 +90,112 @@ def test_build_batch(built, case):
     built(case)
 
 
+@hybrid
+@pytest.mark.trt_precision("int8")
+@once_per_precision
+@given(case=strategies.conv_cases())
+@strategies.with_corners("conv")
+def test_build_hybrid_conv(built, hybrid, case):
+    """Convolutions in INT8, and what is not INT8 in 16 bits."""
+    built(case, hybrid)
+
+
+@hybrid
+@pytest.mark.trt_precision("int8")
+@once_per_precision
+@given(case=strategies.conv_transpose_cases())
+@strategies.with_corners("conv_transpose")
+def test_build_hybrid_conv_transpose(built, hybrid, case):
+    """Transposed convolutions between INT8: they fall back to 16 bits."""
+    built(case, hybrid)
+
+
+@hybrid
+@pytest.mark.trt_precision("int8")
+@once_per_precision
+@given(case=strategies.gemm_cases())
+@strategies.with_corners("gemm")
+def test_build_hybrid_gemm(built, hybrid, case):
+    """Gemm and MatMul in INT8, and what is not INT8 in 16 bits."""
+    built(case, hybrid)
+
+
+@hybrid
+@pytest.mark.trt_precision("int8")
+@once_per_precision
+@given(case=strategies.motif_cases())
+@strategies.with_corners("motif")
+def test_build_hybrid_motif(built, hybrid, case):
+    """Fusion motifs in INT8, and what is not INT8 in 16 bits."""
+    built(case, hybrid)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_build_network(targeted, record_support, trt_precision, name):
     """Trained networks with a dynamic batch: each convolution and matrix product is in the precision asked for."""
+    _build_network(targeted, record_support, trt_precision, name)
+
+
+@hybrid
+@pytest.mark.trt_precision("int8")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_build_hybrid_network(targeted, record_support, trt_precision, hybrid, name):
+    """Trained networks in INT8 and 16 bits: no convolution or matrix product is left in float32."""
+    _build_network(targeted, record_support, trt_precision, name, hybrid)
+
+
+def _build_network(builder, record_support, precision, name, hybrid="off"):
     found = find_models()
     if isinstance(found, Missing):
         pytest.skip(f"{found.reason}; to get it: {found.mend}")
     network = next(model for model in found if model.name == name)
     result = build_twice(
-        targeted, network.model(), trt_precision, network.input_shapes, network.profile, feed=network.inputs()
+        builder,
+        network.model(),
+        precision,
+        network.input_shapes,
+        network.profile,
+        feed=network.inputs(),
+        hybrid=hybrid,
     )
-    record_support(name, trt_precision, result.outcome)
+    record_support(name, name_asked(precision, hybrid), result.outcome)
+    assert not result.complaints, result.explain(name)
+    if hybrid != "off" and result.plan is not None:
+        types = {kind for layer in result.plan.layers for kind in (*layer.inputs, *layer.outputs)}
+        assert hybrid in types, f"no layer of {name} reads or writes {hybrid}, but {sorted(types)}"
+
+
+@pytest.mark.trt_precision("int8")
+@pytest.mark.parametrize("beside", ["off", "fp16", "bf16"])
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_build_quantized_network(targeted, record_support, trt_precision, name, beside):
+    """Networks that come with Q/DQ: residual, Concat, weights per channel of axis 0 and 1, as exporters write them."""
+    model, shapes = quantized_networks()[name]
+    result = build_twice(targeted, model, trt_precision, shapes, hybrid=beside)
+    record_support(f"q/dq {name}", name_asked(trt_precision, beside), result.outcome)
     assert not result.complaints, result.explain(name)
 
 
 def test_every_limit_holds(targeted, trt_precision):
     """Each row of the table at its boundary: the smallest model inside, and the one with one condition less."""
+    _hold_limits(targeted, trt_precision, "off")
+
+
+@hybrid
+@pytest.mark.trt_precision("int8")
+def test_every_hybrid_limit_holds(targeted, trt_precision, hybrid):
+    """Each row of the table that speaks of INT8 together with a 16-bit type, at its boundary."""
+    _hold_limits(targeted, trt_precision, hybrid)
+
+
+def _hold_limits(builder, precision, hybrid):
     wrong = []
-    rows = [
-        row
-        for row in table()
-        if row.applies(trt_precision, sm=targeted.gpu.sm, product=targeted.product, version=targeted.version)
-    ]
-    for row in rows:
+    facts = {"sm": builder.gpu.sm, "product": builder.product, "version": builder.version}
+    for row in (row for row in table() if row.applies(precision, **facts, hybrid=hybrid)):
         for operator in row.operators if row.operators != ("*",) else ("Relu",):
             for inside in (True, False) if row.when else (True,):
                 model, shapes = limit_example(operator, row.when, inside=inside)
-                result = build_twice(targeted, model, trt_precision, shapes)
+                result = build_twice(builder, model, precision, shapes, hybrid=hybrid)
                 named = any(limit is row for limit in result.expected.limits)
                 if inside and not named:
                     wrong.append(f"[{row.name}] does not cover its own example with {operator}")

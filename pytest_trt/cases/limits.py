@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 BUILDS = "builds"
 FALLS_BACK = "falls back to fp32"
+FALLS_BACK_16 = "falls back to 16 bits"  # INT8 with FP16 or BF16 elsewhere: to that type
 REFUSED = "refused in words"
-OUTCOMES = (BUILDS, FALLS_BACK, REFUSED)
+OUTCOMES = (BUILDS, FALLS_BACK, FALLS_BACK_16, REFUSED)
+# What is asked for, as rows name it: a precision, or INT8 with another type where INT8 is not.
+ASKED = (*PRECISIONS, "int8+fp16", "int8+bf16")
 
 # Operators that multiply and accumulate: the ones that have to show the precision asked for.
 WORKING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -55,13 +58,13 @@ class Limit:
     operators : tuple of str
         ONNX operators; `*` is any.
     precisions : tuple of str
-        As asked for.
+        As asked for, of `ASKED`.
     sm : (int, int)
         Lowest and highest compute capability, both included.
     when : tuple of str
         Conditions on the node, all of which must hold: `CONDITIONS`.
     outcome : str
-        `FALLS_BACK` or `REFUSED`.
+        `FALLS_BACK`, `FALLS_BACK_16` or `REFUSED`.
     message : tuple of str
         For a refusal: TensorRT's words contain one of these.
     reason, seen : str
@@ -81,11 +84,11 @@ class Limit:
     reason: str
     seen: str
 
-    def applies(self, precision: str, *, sm: int, product: str, version: str) -> bool:
+    def applies(self, precision: str, *, sm: int, product: str, version: str, hybrid: str = "off") -> bool:
         """Tell whether the row speaks of this precision, compute capability and TensorRT."""
         return (
             self.product == product
-            and precision in self.precisions
+            and name_asked(precision, hybrid) in self.precisions
             and self.sm[0] <= sm <= self.sm[1]
             and _number(self.since) <= _number(version)
             and not (self.until and _number(self.until) <= _number(version))
@@ -116,7 +119,7 @@ class Expectation:
     refusals : tuple of Limit
         Rows that refuse it; TensorRT's words have to be those of one of them.
     fallbacks : mapping of str to Limit
-        Node name to the row by which it runs in fp32; every other working node runs in the precision asked for.
+        Node name to the row by which it runs in another type; every other working node runs in the precision asked for.
     working : tuple of str
         Names of all nodes that multiply and accumulate.
     known : bool
@@ -136,8 +139,13 @@ class Expectation:
         return tuple(rows[name] for name in sorted(rows))
 
 
+def name_asked(precision: str, hybrid: str = "off") -> str:
+    """Return how rows name what is asked for: `int8+fp16` for INT8 with FP16 where INT8 is not."""
+    return precision if hybrid == "off" or precision != "int8" else f"{precision}+{hybrid}"
+
+
 def expected_outcome(
-    model: ModelProto, precision: str, *, sm: int, product: str, version: str
+    model: ModelProto, precision: str, *, sm: int, product: str, version: str, hybrid: str = "off"
 ) -> Expectation:
     """Return how the build of a model has to end.
 
@@ -151,21 +159,28 @@ def expected_outcome(
         Compute capability built for.
     product, version : str
         Of the TensorRT that builds.
+    hybrid : str
+        INT8: `fp16` or `bf16` where what is not INT8 is asked for in that type.
     """
     nodes = describe(model)
     working = tuple(node.name for node in nodes if node.operator in WORKING)
     if not is_known(product, version):
         return Expectation(BUILDS, working=working, known=False)
-    rows = [row for row in table() if row.applies(precision, sm=sm, product=product, version=version)]
+    rows = [
+        row
+        for row in table()
+        if row.applies(precision, sm=sm, product=product, version=version, hybrid=hybrid)
+    ]
     refusals = tuple(
         row for row in rows if row.outcome == REFUSED and any(row.covers(node) for node in nodes)
     )
     if refusals:
         return Expectation(REFUSED, refusals=refusals, working=working)
     fallbacks = {
-        node.name: row for row in rows if row.outcome == FALLS_BACK for node in nodes if row.covers(node)
+        node.name: row for row in rows if row.outcome != REFUSED for node in nodes if row.covers(node)
     }
-    return Expectation(FALLS_BACK if fallbacks else BUILDS, fallbacks=fallbacks, working=working)
+    outcome = next(iter(fallbacks.values())).outcome if fallbacks else BUILDS
+    return Expectation(outcome, fallbacks=fallbacks, working=working)
 
 
 def is_known(product: str, version: str) -> bool:
@@ -299,12 +314,16 @@ def _limit(name: str, row: Mapping[str, Any]) -> Limit:
     missing = _FIELDS - set(row) - {"when", "message"}
     if unknown or missing:
         raise refuse(f"unknown fields {sorted(unknown)}, missing {sorted(missing)}", sorted(_FIELDS))
-    for key, good in (("precisions", PRECISIONS), ("when", CONDITIONS)):
+    for key, good in (("precisions", ASKED), ("when", CONDITIONS)):
         wrong = [value for value in row.get(key, ()) if value not in good]
         if wrong:
             raise refuse(f"{key} has {wrong[0]!r}", good)
-    if row["outcome"] not in (FALLS_BACK, REFUSED):
-        raise refuse(f"outcome is {row['outcome']!r}", (FALLS_BACK, REFUSED))
+    if row["outcome"] not in OUTCOMES[1:]:
+        raise refuse(f"outcome is {row['outcome']!r}", OUTCOMES[1:])
+    other = [text for text in row["precisions"] if ("+" in text) == (row["outcome"] == FALLS_BACK)]
+    if row["outcome"] != REFUSED and other:
+        good = FALLS_BACK_16 if row["outcome"] == FALLS_BACK else FALLS_BACK
+        raise refuse(f"{other[0]} has the outcome {row['outcome']!r}", (good, REFUSED))
     if (row["outcome"] == REFUSED) != bool(row.get("message")):
         raise refuse("a refusal needs `message`, a fallback has none", ("a part of TensorRT's words",))
     return Limit(

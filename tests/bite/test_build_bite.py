@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from pytest_trt.cases import limits
-from pytest_trt.cases.limits import BUILDS, FALLS_BACK, REFUSED
+from pytest_trt.cases.limits import BUILDS, FALLS_BACK, FALLS_BACK_16, REFUSED
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import find_builder
 from pytest_trt.runtime.plan import Plan
@@ -76,6 +76,31 @@ def test_row_that_does_not_come_true(monkeypatch, name, case, precision, words):
     )
     monkeypatch.setattr(limits, "table", lambda: rows)
     assert words in build("l4", case, precision).complaints[0]
+
+
+def build_hybrid(gpu, case, hybrid="fp16"):
+    rt = builder(gpu)
+    return _build.build_twice(rt, case.model(), "int8", case.input_shapes, case.profile, hybrid=hybrid)
+
+
+def test_hybrid_as_it_is_has_no_complaint():
+    turing, ada = build_hybrid("t4", CONV), build_hybrid("l4", CONV)
+    assert (turing.outcome, turing.complaints, set(turing.ran.values())) == (FALLS_BACK_16, (), {"fp16"})
+    assert (ada.outcome, ada.complaints, set(ada.ran.values())) == (BUILDS, (), {"int8"})
+    # Without FP16 beside it, this one is refused: no FP32 matrix product on Turing.
+    assert set(build_hybrid("t4", GEMM).ran.values()) == {"int8"}
+
+
+def test_hybrid_fallback_without_a_row(without):
+    without("turing-conv-int8-fp16")
+    assert "fell back to another type" in build_hybrid("t4", CONV).complaints[0]
+
+
+def test_hybrid_that_is_ignored(monkeypatch):
+    """A graph that leaves float32 where 16 bits were asked for: on Turing the convolution falls back to float32."""
+    real = _build.prepare
+    monkeypatch.setattr(_build, "prepare", lambda *given, hybrid, **more: real(*given, **more))
+    assert "ran in fp32, and int8 with fp16 was asked for" in build_hybrid("t4", CONV).complaints[0]
 
 
 def test_refusal_in_other_words(monkeypatch):

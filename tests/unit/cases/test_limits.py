@@ -8,7 +8,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.cases import limits
-from pytest_trt.cases.limits import BUILDS, FALLS_BACK, REFUSED, Expectation, compare, expected_outcome, parse
+from pytest_trt.cases.limits import (
+    BUILDS,
+    FALLS_BACK,
+    FALLS_BACK_16,
+    REFUSED,
+    Expectation,
+    compare,
+    expected_outcome,
+    parse,
+)
 from pytest_trt.errors import SettingsError
 
 RTX = {"product": "tensorrt_rtx", "version": "1.7.1.116"}
@@ -91,6 +100,25 @@ def test_expected_outcome(operator, weights, attributes, precision, sm, outcome,
     assert expected.outcome == outcome
     assert name in [limit.name for limit in expected.limits] or name is None
     assert expected.known
+
+
+@pytest.mark.parametrize(
+    ("operator", "shape", "hybrid", "sm", "outcome", "name"),
+    [
+        ("MatMul", (4, 4), "fp16", 75, BUILDS, None),  # refused as INT8 alone, which is FP32 there
+        ("Conv", (4, 4, 3, 3, 3), "fp16", 75, FALLS_BACK_16, "turing-conv-int8-fp16"),
+        ("Conv", (4, 4, 3, 3), "fp16", 80, BUILDS, None),
+        ("ConvTranspose", (4, 4, 3, 3), "fp16", 89, FALLS_BACK_16, "deconv-int8-fp16"),
+        ("ConvTranspose", (4, 4, 3, 3), "bf16", 89, REFUSED, "deconv-bf16"),
+        ("Conv", (4, 4, 3, 3), "bf16", 75, REFUSED, "bf16-needs-ampere"),
+    ],
+)
+def test_expected_outcome_of_int8_beside_16_bits(operator, shape, hybrid, sm, outcome, name):
+    expected = expected_outcome(model(operator, weights=shape), "int8", sm=sm, hybrid=hybrid, **RTX)
+    assert expected.outcome == outcome
+    assert [limit.name for limit in expected.limits] == ([] if name is None else [name])
+    other = expected_outcome(model(operator, weights=shape), "fp16", sm=sm, hybrid=hybrid, **RTX)
+    assert other == expected_outcome(model(operator, weights=shape), "fp16", sm=sm, **RTX)
 
 
 def test_fallback_is_told_by_node():
@@ -203,6 +231,8 @@ def test_compare_is_strict_in_both_directions(expected, ended, complaint):
         (row(outcome="explodes"), "outcome is 'explodes'"),
         (row(message="[]"), "a refusal needs `message`"),
         (row(outcome=FALLS_BACK), "a refusal needs `message`"),
+        (row(precision="int8+fp16", outcome=FALLS_BACK, message="[]"), "int8+fp16 has the outcome"),
+        (row(precision="int8", outcome=FALLS_BACK_16, message="[]"), "int8 has the outcome"),
         (row() + 'color = "red"\n', "unknown fields ['color']"),
         (row().replace('since = "1.7"\n', ""), "missing ['since']"),
     ],
