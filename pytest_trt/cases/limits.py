@@ -322,8 +322,8 @@ def _limit(name: str, row: Mapping[str, Any]) -> Limit:
         raise refuse(f"outcome is {row['outcome']!r}", OUTCOMES[1:])
     other = [text for text in row["precisions"] if ("+" in text) == (row["outcome"] == FALLS_BACK)]
     if row["outcome"] != REFUSED and other:
-        good = FALLS_BACK_16 if row["outcome"] == FALLS_BACK else FALLS_BACK
-        raise refuse(f"{other[0]} has the outcome {row['outcome']!r}", (good, REFUSED))
+        meant = FALLS_BACK_16 if row["outcome"] == FALLS_BACK else FALLS_BACK
+        raise refuse(f"{other[0]} has the outcome {row['outcome']!r}", (meant, REFUSED))
     if (row["outcome"] == REFUSED) != bool(row.get("message")):
         raise refuse("a refusal needs `message`, a fallback has none", ("a part of TensorRT's words",))
     return Limit(
