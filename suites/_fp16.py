@@ -152,8 +152,8 @@ def check_pattern(seen: Study) -> Iterator[Checked]:
     masks = [_off(pair.got[name], pair.want[name], pair.precision) for name in BLOCK]
     conv, norm, relu = (int(mask.sum()) for mask in masks)
     words = f"{conv}, {norm} and {relu} of {masks[0].size} deviate behind convolution, normalisation and ReLU"
-    falls = conv > 2 * norm + SIGMAS * np.sqrt(conv + 4 * norm)
-    yield PATTERN, None if falls else f"{words}: the normalisation does not halve them"
+    falls = conv > norm + SIGMAS * np.sqrt(conv + norm)
+    yield PATTERN, None if falls else f"{words}: the normalisation does not lower that"
     fresh = int((masks[2] & ~masks[1]).sum())
     yield PATTERN, f"{words}: {fresh} of them deviate only behind the ReLU" if fresh else None
     spread = SIGMAS * np.sqrt(norm * KEPT_BY_RELU * (1 - KEPT_BY_RELU))

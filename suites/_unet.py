@@ -7,7 +7,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.precision.sessions import plain_session
 
-SIZE, CHANNELS = 64, 24
+SIZE, CHANNELS = 48, 24
 # Shift of the batch normalisations, in standard deviations of the convolution: a channel detects something, so that it is on
 # for few pixels, or off for few.
 SHIFT = 2.0

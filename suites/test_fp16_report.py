@@ -18,12 +18,13 @@ both = pytest.mark.trt_precision("fp16", "bf16")
 
 
 @pytest.fixture
-def bench(trt_runtime, trt_precision, request):
+def bench(trt_runtime, trt_precision, trt_settings, request):
     """The workbench, where this TensorRT has the type at all."""
-    bench = session_of(request.config).workbench
-    if not bench.is_strong(trt_runtime) and trt_precision.upper() not in trt_runtime.features.builder_flags:
-        pytest.skip(f"not applicable: {trt_runtime.title} has no builder flag {trt_precision.upper()}")
-    return bench
+    typing, flag = trt_settings.typing, trt_precision.upper()
+    strong = typing == "strong" or (typing == "auto" and trt_runtime.features.strong_typing)
+    if not strong and flag not in trt_runtime.features.builder_flags:
+        pytest.skip(f"not applicable: {trt_runtime.title} has no builder flag {flag}")
+    return session_of(request.config).workbench
 
 
 @both

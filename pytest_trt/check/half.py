@@ -44,6 +44,8 @@ class Pair:
     ----------
     graph : Graph
         The caller's model.
+    feeds : mapping of str to ndarray
+        Its inputs.
     want, got : mapping of str to ndarray
         Every tensor that was seen, by its name in the caller's model: in FP32 with TF32 off, and in 16 bits.
     forecast : Forecast
@@ -64,6 +66,7 @@ class Pair:
     """
 
     graph: Graph
+    feeds: Mapping[str, Array]
     want: Mapping[str, Array]
     got: Mapping[str, Array]
     forecast: Forecast
@@ -121,8 +124,8 @@ class HalfReport:
         `fp16` or `bf16`.
     rows : tuple of HalfRow
         In graph order.
-    weights : tuple of Reach
-        The FP32 constants of the model in the range of the type.
+    weights, inputs : tuple of Reach
+        The FP32 constants and inputs in the range of the type.
     findings : tuple of Finding
         What is wrong or looks so, worst first; each with its mend in `note`.
     seen, strong, strict, unseen, title
@@ -132,6 +135,7 @@ class HalfReport:
     precision: str
     rows: tuple[HalfRow, ...]
     weights: tuple[Reach, ...]
+    inputs: tuple[Reach, ...]
     findings: tuple[Finding, ...]
     seen: str
     strong: bool
@@ -241,6 +245,7 @@ def run_pair(
     fitting = {name: values for name, values in back.items() if values.shape == want[name].shape}
     return Pair(
         graph=source,
+        feeds=feeds,
         want={name: want[name] for name in fitting},
         got=fitting,
         forecast=forecast(source, feeds, precision),
@@ -353,14 +358,21 @@ def half_report(
             )
         )
     weights = weight_reaches(pair.graph, pair.precision)
+    inputs = tuple(
+        measure_reach(name, values, pair.precision)
+        for name, values in pair.feeds.items()
+        if pair.graph.inputs[name][0] == "fp32"
+    )
     return HalfReport(
         precision=pair.precision,
         rows=tuple(rows),
         weights=weights,
+        inputs=inputs,
         findings=find_all(
             pair.graph,
             rows,
             weights,
+            inputs,
             pair.precision,
             strict=pair.strict,
             kept=pair.kept,

@@ -24,6 +24,7 @@ def find_all(
     graph: Graph,
     rows: Sequence[HalfRow],
     weights: Sequence[Reach],
+    inputs: Sequence[Reach],
     precision: str,
     *,
     strict: bool,
@@ -35,7 +36,7 @@ def find_all(
     Parameters
     ----------
     graph : Graph
-    rows, weights
+    rows, weights, inputs
         Of the report.
     precision : str
     strict : bool
@@ -49,7 +50,7 @@ def find_all(
     -----
     `not-finite` (values are lost that FP32 has), `clipped` (infinities were forecast and none came), `deviation` (a limit was
     passed), `kept-fp32` (a layer did not take the type): wrong, or doubtful where TensorRT is free to choose. `overflow`,
-    `headroom`, `underflow`, `weights`: what the FP32 values alone say.
+    `headroom`, `underflow`, `inputs`, `weights`: what the FP32 values alone say.
     """
     found: list[Finding] = []
     lost = {row.tensor for row in rows if row.deviation.lost}
@@ -60,7 +61,8 @@ def find_all(
         found += _deviating(row, limits)
         found += [] if free else _kept(row, precision, strict=strict)
         found += [] if row.tensor in lost else _range(row, precision)
-    found += [entry for reach in weights for entry in _weights(reach, precision)]
+    found += [entry for reach in inputs for entry in _given(reach, precision, "inputs")]
+    found += [entry for reach in weights for entry in _given(reach, precision, "weights")]
     return tuple(sorted(found, key=lambda entry: entry.status != VIOLATES))
 
 
@@ -159,19 +161,25 @@ def _range(row: HalfRow, precision: str) -> list[Finding]:
     return [_finding("underflow", SUSPICIOUS, row, reach.vanish + reach.subnormal, note)]
 
 
-def _weights(reach: Reach, precision: str) -> list[Finding]:
-    form = FORMATS[precision]
-    if reach.overflow:
-        note = (
-            f"the constant reaches {reach.amax:.6g}, {precision} ends at {form.largest:.6g}: what is beyond becomes the largest "
-            "number, or infinite; mend: keep the layer that reads it in fp32, or fold a power of two into the next layer"
-        )
-        bad = reach.overflow
-    elif reach.share(reach.vanish) > VANISHING:
-        bad = reach.vanish
-        note = (
-            f"{reach.share(bad):.2%} of the constant are below {form.quantum:.3g} and vanish in {precision}"
-        )
-    else:
+_GIVEN = {
+    "inputs": ("the input", "infinite", "scale the input, or keep the layers that read it in fp32"),
+    "weights": (
+        "the constant",
+        "its largest number, or infinite",
+        "keep the layer that reads it in fp32, or move a power of two into the next layer",
+    ),
+}
+
+
+def _given(reach: Reach, precision: str, what: str) -> list[Finding]:
+    """Return what the range of the type does to an input or a constant."""
+    form, (word, becomes, mend) = FORMATS[precision], _GIVEN[what]
+    bad = reach.overflow or (reach.vanish if reach.share(reach.vanish) > VANISHING else 0)
+    if not bad:
         return []
-    return [Finding("weights", SUSPICIOUS, tensor=reach.tensor, bad=bad, total=reach.total, note=note)]
+    if reach.overflow:
+        note = f"{word} reaches {reach.amax:.6g}, {precision} ends at {form.largest:.6g}: what is beyond becomes {becomes}"
+        note += f"; mend: {mend}"
+    else:
+        note = f"{reach.share(bad):.2%} of {word} are below {form.quantum:.3g} and vanish in {precision}"
+    return [Finding(what, SUSPICIOUS, tensor=reach.tensor, bad=bad, total=reach.total, note=note)]
