@@ -105,6 +105,11 @@ class Subject:
     def request(self) -> BuildRequest:
         """What is asked of the builder."""
         prepared = self.prepared
+        typed: dict[str, Any] = {
+            "constraints": prepared.constraints,
+            "layer_types": prepared.layer_types,
+            "dummy_range": prepared.dummy_range,
+        }
         return BuildRequest(
             model=prepared.model.SerializeToString(),
             strongly_typed=prepared.strong,
@@ -112,7 +117,7 @@ class Subject:
             clear=prepared.clear,
             profile=self.profile,
             outputs=self.outputs,
-            **self._build,
+            **{**typed, **self._build},
         )
 
     @cached_property
