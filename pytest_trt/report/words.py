@@ -9,6 +9,8 @@ from pytest_trt.records import CONFORMS, PRECISIONS
 from pytest_trt.report.facts import PLAYED
 from pytest_trt.report.outcomes import BAD
 
+_HYBRID = {"off": "fp32"}
+
 
 def count(number: int, thing: str) -> str:
     """Return a number with its thing, in the plural where that is right: `1 test`, `2,000 tests`."""
@@ -89,7 +91,12 @@ def _strictness(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("budget", f"{settings['budget']}: {count(session['examples'], 'configuration')} per property test"),
         ("data", " ".join(settings["data"])),
         ("seed", str(settings["seed"])),
-        ("typing", f"{settings['typing']}; INT8 {settings['int8']}"),
+        ("typing", f"{settings['typing']}; layer constraints {settings['constraints']}"),
+        (
+            "INT8",
+            f"{settings['int8']}; what is not INT8: {_HYBRID.get(settings['hybrid'], settings['hybrid'])}",
+        ),
+        ("rewriter", settings["rewriter"]),
         ("rungs that pass", " ".join(settings["rungs"])),
     ]
     for key, words in (("allow", "allowed besides"), ("require", "required"), ("faults", "injected faults")):

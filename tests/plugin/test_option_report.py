@@ -128,7 +128,8 @@ def test_workers_report_what_one_process_reports(trt: Trt) -> None:
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         document = without_times(read(trt, f"out{number}"))
         for test in document["tests"]:
-            for trouble in test["troubles"]:  # a worker's texts begin with its name, and tell where objects lie
+            for trouble in test["troubles"]:
+                # a worker's texts begin with its name, and all tell where objects lie
                 trouble["text"] = re.sub(r"\[gw\d\].*\n| at 0x\w+", "", trouble["text"]).strip()
         documents.append(document)
     assert documents[0] == documents[1]
