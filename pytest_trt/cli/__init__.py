@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from pytest_trt import __version__
-from pytest_trt.cli import bite, lint
+from pytest_trt.cli import bite, layers, lint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,11 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "lint", help="advice on an ONNX graph, without any TensorRT", description=lint.__doc__
         )
     )
+    layers.add_arguments(
+        commands.add_parser("layers", help="the type of each layer of an engine", description=layers.__doc__)
+    )
     given = parser.parse_args(arguments)
     if given.command == "bite":
         return bite.run(given)
     if given.command == "lint":
         return lint.run(given)
+    if given.command == "layers":
+        return layers.run(given)
 
     from pytest_trt.cli import doctor as command  # imports on demand: --help answers at once
 
