@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,9 @@ class Batches:
         self._number = 0
         self._waiting: Batch | None = None
         self.first: Batch | None = None
-        self.total = len(batches) if isinstance(batches, Sized) else None
+        self.total: int | None = None
+        with suppress(TypeError):
+            self.total = len(batches)  # type: ignore[arg-type]
 
     def look(self) -> None:
         """Read the first batch, which `take` then gives.
