@@ -102,12 +102,16 @@ def _rungs(seen: Study, precision: str) -> tuple[str, ...]:
         return rungs_of(subject.plan.layers, settings.rungs, asked="rungs" in settings.given)
 
 
+def _writes_low(seen: Study) -> bool:
+    """Tell whether outputs are sure to be in the type: a weakly typed TensorRT may obey in a layer and write its output in FP32."""
+    return seen.pair.strong or seen.workbench.executor.emulated
+
+
 def check_stored(seen: Study) -> Iterator[Checked]:
-    """Yield whether every tensor was seen in the type; where TensorRT is free to choose, it may keep FP32."""
-    pair = seen.pair
+    """Yield whether every tensor was seen, and holds no more digits than the type has."""
     wide = [row.tensor for row in seen.report.rows if not row.is_stored_low]
-    bad = [*pair.unseen, *(wide if pair.strict else [])]
-    yield STORED, f"not seen in {pair.precision}: {', '.join(bad)}" if bad else None
+    bad = [*seen.pair.unseen, *(wide if _writes_low(seen) else [])]
+    yield STORED, f"not seen in {seen.pair.precision}: {', '.join(bad)}" if bad else None
 
 
 def check_counts(seen: Study) -> Iterator[Checked]:
@@ -187,8 +191,8 @@ def check_overflow(seen: Study) -> Iterator[Checked]:
         said += int(forecast.sum())
         apart = int(((forecast != seen) & ~edge).sum())
         note = f"{name}: {int(forecast.sum())} values were to overflow, {int(seen.sum())} did"
-        yield OVERFLOW, note if apart else None
+        yield OVERFLOW, note if apart and _writes_low(seen) else None
     row = report.row("c")
-    found = {entry.tensor for entry in report.findings if entry.check == "not-finite"}
+    named = {entry.tensor for entry in report.findings if entry.check in ("not-finite", "clipped")}
     yield OVERFLOW, None if said and row.reach.overflow else "nothing was forecast to leave the range"
-    yield OVERFLOW, None if "c" in found else "the report does not name the tensor that overflows"
+    yield OVERFLOW, None if "c" in named else "the report does not name the tensor that overflows"

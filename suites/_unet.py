@@ -85,10 +85,10 @@ def unet(x: np.ndarray, *, shift: float = SHIFT, seed: int = 0) -> ModelProto:
     skip = draw.block(1, draw.block(0, "x", 3, centred=True), CHANNELS)
     low = draw.add("MaxPool", "pool", [skip], "p", kernel_shape=[2, 2], strides=[2, 2])
     deep = draw.block(2, low, CHANNELS)
-    draw.constants["wu"] = (
-        draw.rng.standard_normal((CHANNELS, CHANNELS, 2, 2)) * np.sqrt(2 / CHANNELS)
-    ).astype(np.float32)
-    up = draw.add("ConvTranspose", "up", [deep, "wu"], "u", strides=[2, 2], kernel_shape=[2, 2])
+    draw.constants["by"] = np.array([1, 1, 2, 2], np.float32)
+    up = draw.add(
+        "Resize", "up", [deep, "", "by"], "u", mode="nearest", coordinate_transformation_mode="asymmetric"
+    )
     both = draw.add("Concat", "skip", [up, skip], "s", axis=1)
     last = draw.block(3, both, 2 * CHANNELS)
     draw.constants["wh"] = (draw.rng.standard_normal((2, CHANNELS, 1, 1)) / np.sqrt(CHANNELS)).astype(

@@ -48,9 +48,9 @@ def find_all(
 
     Notes
     -----
-    `not-finite` (values are lost that FP32 has), `clipped` (infinities were forecast and none came), `deviation` (a limit was
-    passed), `kept-fp32` (a layer did not take the type): wrong, or doubtful where TensorRT is free to choose. `overflow`,
-    `headroom`, `underflow`, `inputs`, `weights`: what the FP32 values alone say.
+    Wrong, or doubtful where TensorRT is free to choose: `not-finite` (values are lost that FP32 has), `clipped` (infinities were
+    forecast and none came), `deviation` (a limit was passed). What the FP32 values alone say: `overflow`, `headroom`,
+    `underflow`, `inputs`, `weights`. `kept-fp32`: a tensor has digits that the type lacks.
     """
     found: list[Finding] = []
     lost = {row.tensor for row in rows if row.deviation.lost}
@@ -134,12 +134,13 @@ def _deviating(row: HalfRow, limits: Mapping[str, float]) -> list[Finding]:
 
 
 def _kept(row: HalfRow, precision: str, *, strict: bool) -> list[Finding]:
+    """Return whether a tensor has digits that the type lacks; where a graph names no types, an output may be written in FP32."""
     if row.is_stored_low:
         return []
-    note = f"holds values that are no {precision} numbers: TensorRT kept it in fp32, so the row says nothing about {precision}"
+    note = f"holds values that are no {precision} numbers: the layer, or at least its last step, was in fp32"
     if not strict:
         note += "; mend: strict=True (every layer obeys), or strong typing"
-    return [_finding("kept-fp32", VIOLATES if strict else SUSPICIOUS, row, 0, note)]
+    return [_finding("kept-fp32", SUSPICIOUS, row, 0, note)]
 
 
 def _range(row: HalfRow, precision: str) -> list[Finding]:
