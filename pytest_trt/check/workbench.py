@@ -32,6 +32,7 @@ from pytest_trt.check.relate import Relations, relate
 from pytest_trt.check.subject import BUILD_OPTIONS, Subject
 from pytest_trt.check.tactics import rungs_of
 from pytest_trt.errors import (
+    FallbackWarning,
     RuntimeMissingError,
     SuspiciousWarning,
     UsageError,
@@ -40,7 +41,7 @@ from pytest_trt.numerics.battery import Scale, kinds_for
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
 from pytest_trt.numerics.judge import measure
-from pytest_trt.precision.proof import prove
+from pytest_trt.precision.proof import Proof, prove, remark
 from pytest_trt.records import (
     CONFORMS,
     SUSPICIOUS,
@@ -246,8 +247,7 @@ class Workbench:
                 ranges = {name: 127.0 * float(scale) for name, scale in subject.table.scales.items()}
             rungs = rungs_of(subject.plan.layers, self.settings.rungs, asked="rungs" in self.settings.given)
             examiner = Examiner(subject, source, rungs, tolerance, self.recall)
-            if not fallback:
-                self._prove(subject, examiner)
+            proof = None if fallback else self._prove(subject, examiner)
             scale = scale_of(source) if given is None else Scale()
             seed = zlib.crc32(label.encode()) if label else int(source.digest[:8], 16)
             try:
@@ -268,6 +268,7 @@ class Workbench:
             profile=describe_profile(profile),
             label=label,
             replay=replay,
+            **({} if proof is None else {"ran": dict(proof.ran), "loosest": proof.loosest}),
         )
 
     def relate(
@@ -377,25 +378,33 @@ class Workbench:
         """Release what the workbench holds; sessions and engines are their callers'."""
         self._maker.close()
 
-    def _prove(self, subject: Subject, examiner: Examiner) -> None:
-        """Add a finding when the engine did its work in another precision than the one asked for."""
+    def _prove(self, subject: Subject, examiner: Examiner) -> Proof:
+        """Return what ran, and add a finding when the engine did its work in another precision than the one asked for.
+
+        Where the builder was free to choose, only a type that it may not choose at all is one; that it chose float32
+        throughout is a warning.
+        """
         prepared = subject.prepared
+        own = {node.op for node in examiner.source.nodes} & {"QuantizeLinear", "DequantizeLinear"}
+        proof = prove(subject.plan.layers, prepared.precision, quantized=bool(own), hybrid=prepared.hybrid)
+        binding = prepared.strong or prepared.constraints == "obey"
         if isinstance(subject, Calibrated):
             examiner.result.findings.extend(check_calibration(subject))
-            return
-        if not prepared.strong or prepared.kept_fp32:
-            return
-        own = {node.op for node in examiner.source.nodes} & {"QuantizeLinear", "DequantizeLinear"}
-        proof = prove(subject.plan.layers, prepared.precision, quantized=bool(own))
+        elif not binding and proof.fell_back:
+            warnings.warn(FallbackWarning(f"{subject.rt.title} {remark(proof)}"), stacklevel=4)
+        bad = proof.breaches
+        if binding and not prepared.kept_fp32 and not isinstance(subject, Calibrated):
+            bad = bad or proof.fallback
         typed = types_16(examiner.source)
-        if proof.fallback and typed and prepared.precision not in typed:
+        if bad and typed and prepared.precision not in typed:
             raise typed_itself(typed, prepared.precision)
-        if proof.fallback:
+        if bad:
             examiner.result.findings.append(
                 Finding(
                     "precision",
                     VIOLATES,
                     note=f"asked for {prepared.precision}, but these layers ran in another type: "
-                    + ", ".join(proof.fallback[:5]),
+                    + ", ".join(bad[:5]),
                 )
             )
+        return proof
