@@ -103,7 +103,7 @@ def _rungs(seen: Study, precision: str) -> tuple[str, ...]:
 
 
 def _writes_low(seen: Study) -> bool:
-    """Tell whether outputs are sure to be in the type: a weakly typed TensorRT may obey in a layer and write its output in FP32."""
+    """Tell whether outputs are sure to be in the type: where flags decide, a layer may obey and its output be written in FP32."""
     return seen.pair.strong or seen.workbench.executor.emulated
 
 
@@ -187,10 +187,10 @@ def check_overflow(seen: Study) -> Iterator[Checked]:
     for name, want in pair.want.items():
         edge = np.abs(np.abs(want.astype(np.float64)) / end - 1) < 2.0**-10
         stored, got = pair.forecast.stored[name], pair.got[name]
-        forecast, seen = np.isfinite(want) & ~np.isfinite(stored), np.isfinite(want) & ~np.isfinite(got)
-        said += int(forecast.sum())
-        apart = int(((forecast != seen) & ~edge).sum())
-        note = f"{name}: {int(forecast.sum())} values were to overflow, {int(seen.sum())} did"
+        foreseen, lost = np.isfinite(want) & ~np.isfinite(stored), np.isfinite(want) & ~np.isfinite(got)
+        said += int(foreseen.sum())
+        apart = int(((foreseen != lost) & ~edge).sum())
+        note = f"{name}: {int(foreseen.sum())} values were to be lost, {int(lost.sum())} were"
         yield OVERFLOW, note if apart and _writes_low(seen) else None
     row = report.row("c")
     named = {entry.tensor for entry in report.findings if entry.check in ("not-finite", "clipped")}
