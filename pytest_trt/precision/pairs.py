@@ -1,0 +1,168 @@
+"""Fill the Q/DQ pairs that a library has placed with scales from measured ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from pytest_trt.errors import PrecisionError
+from pytest_trt.precision import graph as graphs
+from pytest_trt.precision.int8 import quantize_array, scale_of, weight_axis, weight_scales
+
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_SAME_SCALE = ("MaxPool", "GlobalMaxPool")
+
+
+def fill_pairs(
+    placed: ModelProto, base: ModelProto, ranges: Mapping[str, float], *, folded: bool
+) -> dict[str, np.ndarray]:
+    """Write our scales and weights into the pairs of a model, and return the scales.
+
+    Parameters
+    ----------
+    placed : ModelProto
+        `base` with Q/DQ pairs by a library; changed in place: symmetric int8 with zero points 0, weights per output
+        channel, biases in float32 as they were.
+    base : ModelProto
+        The model without pairs; its nodes have names.
+    ranges : mapping of str to float
+        Tensor name to amax.
+    folded : bool
+        Weights become INT8 initializers behind a DQ; else they stay float32 behind Q and DQ.
+
+    Raises
+    ------
+    PrecisionError
+        A tensor with a pair has no range.
+    """
+    return _Filler(placed, base, ranges, folded).fill()
+
+
+class _Filler:
+    def __init__(
+        self, placed: ModelProto, base: ModelProto, ranges: Mapping[str, float], folded: bool
+    ) -> None:
+        self.graph = placed.graph
+        self.base = base.graph
+        self.folded = folded
+        self.ranges = dict(ranges)
+        self.names = graphs.Names(placed.graph)
+        self.makers = {name: node for node in self.graph.node for name in node.output if name}
+        self.readers = graphs.consumers(self.graph)
+        self.constants = {
+            tensor.name: numpy_helper.to_array(tensor)
+            for tensor in self.base.initializer
+            if tensor.data_type == TensorProto.FLOAT
+        }
+        self.fixed = graphs.computed_constants(self.graph)
+        self.made: dict[tuple[str, int | None], str] = {}
+        self.added: list[NodeProto] = []
+        self.scales: dict[str, np.ndarray] = {}
+
+    def fill(self) -> dict[str, np.ndarray]:
+        self._fill_weights()
+        self._share_pools()
+        for node in self.graph.node:
+            if node.op_type == "QuantizeLinear" and node.input[0] not in self.fixed:
+                self._fill_pair(node)
+        nodes = [*self.added, *self.graph.node]
+        for name in {name for node in nodes for name in node.input} & self.constants.keys():
+            self._restore(name)  # ONNX Runtime drops a bias that was not there while it worked
+        del self.graph.node[:]
+        self.graph.node.extend(nodes)
+        _drop_unread(self.graph)
+        return self.scales
+
+    def _fill_weights(self) -> None:
+        now = {node.name: node for node in self.graph.node}
+        for node in self.base.node:
+            if node.op_type not in _WEIGHTED or node.name not in now:
+                continue
+            for index, name in enumerate(node.input):
+                if name not in self.constants:
+                    continue
+                maker = self.makers.get(now[node.name].input[index])
+                if maker is None or maker.op_type != "DequantizeLinear":
+                    continue
+                # TensorRT reads no int32 behind DequantizeLinear: a bias stays float.
+                now[node.name].input[index] = name if index > 1 else self._weight(node, index, name)
+
+    def _weight(self, node: NodeProto, index: int, name: str) -> str:
+        array = self.constants[name]
+        axis = weight_axis(node, array.ndim) if index == 1 else None
+        if (name, axis) in self.made:
+            return self.made[name, axis]
+        scale = weight_scales(array, axis)
+        self.scales.setdefault(name, scale)
+        parameters = self._parameters(name, scale)
+        stored = self.names.fresh(f"{name}_int8" if self.folded else f"{name}_q")
+        attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
+        if self.folded:
+            self._store(stored, quantize_array(array, scale, axis))
+        else:
+            self._add("QuantizeLinear", [name, *parameters], stored, attributes)
+        end = self.made[name, axis] = self.names.fresh(f"{name}_dq")
+        self._add("DequantizeLinear", [stored, *parameters], end, attributes)
+        return end
+
+    def _share_pools(self) -> None:
+        """A maximum commutes with Q: both sides of a MaxPool have one scale."""
+        for node in self.base.node:
+            if node.op_type in _SAME_SCALE and node.input[0] in self.ranges:
+                self.ranges[node.output[0]] = self.ranges[node.input[0]]
+
+    def _fill_pair(self, node: NodeProto) -> None:
+        behind = [r for r in self.readers.get(node.output[0], []) if r.op_type == "DequantizeLinear"]
+        # A library renames what it quantises: the tensor's own name is on one side of the pair.
+        sides = [node.input[0], *(reader.output[0] for reader in behind)]
+        name = next((side for side in sides if side in self.ranges), None)
+        if name is None:
+            raise PrecisionError(
+                f"tensor {node.input[0]!r} needs an INT8 scale and has no range",
+                why=f"ranges were given for {len(self.ranges)} tensors",
+                mend="measure them on this very model: precision.measure_ranges(model, feeds)",
+            )
+        if name not in self.scales:
+            self.scales[name] = scale_of(self.ranges[name])
+        parameters = self._parameters(name, self.scales[name])
+        for each in (node, *behind):
+            del each.input[1:]
+            each.input.extend(parameters)
+            del each.attribute[:]
+
+    def _parameters(self, name: str, scale: np.ndarray) -> list[str]:
+        made = [self.names.fresh(f"{name}_trt_scale"), self.names.fresh(f"{name}_trt_zero")]
+        self._store(made[0], scale)
+        self._store(made[1], np.zeros(scale.shape, np.int8))
+        return made
+
+    def _store(self, name: str, array: np.ndarray) -> None:
+        stored = np.ascontiguousarray(array).reshape(array.shape)  # ascontiguousarray makes 0-d ones 1-d
+        self.graph.initializer.append(numpy_helper.from_array(stored, name))
+
+    def _restore(self, name: str) -> None:
+        if all(tensor.name != name for tensor in self.graph.initializer):
+            self.graph.initializer.append(numpy_helper.from_array(self.constants[name], name))
+
+    def _add(self, kind: str, inputs: list[str], output: str, attributes: dict[str, Any]) -> None:
+        name = self.names.fresh(f"{kind}_{output}")
+        self.added.append(helper.make_node(kind, inputs, [output], name=name, **attributes))
+
+
+def _drop_unread(graph: GraphProto) -> None:
+    """Drop pairs and initializers that nothing reads any more."""
+    outputs = {value.name for value in graph.output}
+    while True:
+        read = outputs | {name for node in graph.node for name in (*node.input, *graphs.captured(node))}
+        kept = [
+            node
+            for node in graph.node
+            if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or read & set(node.output)
+        ]
+        if len(kept) == len(graph.node):
+            break
+        graphs.replace(graph, kept, list(graph.initializer))
+    graphs.replace(graph, list(graph.node), [t for t in graph.initializer if t.name in read])
