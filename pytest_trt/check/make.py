@@ -23,6 +23,8 @@ from pytest_trt.runtime.plans import PlanCache
 
 # INT8 calibration of drawn inputs: a scale of 2**-7, so that scaling the input is exact and ties are decided.
 DRAWN_RANGE = 127.0 / 128.0
+# Fields of a build that the graph, and what may be expected of the engine, depend on.
+_WRITTEN = ("constraints", "layer_types", "dummy_range")
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -68,7 +70,7 @@ class Maker:
         given : mapping of input name to array, optional
             The caller's own inputs: what scales come from where there is no `calibration`. Else data are drawn for `sizes`.
         build : mapping
-            Further fields of `BuildRequest`.
+            Further fields of `BuildRequest`. INT8 with a `dummy_range` takes no data.
 
         Raises
         ------
@@ -79,12 +81,16 @@ class Maker:
         """
         settings = self.settings
         is_int8 = precision == "int8"
+        build = dict(build or {})
+        options: dict[str, Any] = {"constraints": settings.constraints, "rewriter": settings.rewriter}
+        options |= {name: build.pop(name) for name in _WRITTEN if name in build}
         if sizes is None and is_int8:
             sizes = shapes_for(graph, None, profile)
-        data = None if not is_int8 else self._calibration(graph, given, calibration, sizes or {})
-        options: dict[str, Any] = {"constraints": settings.constraints, "rewriter": settings.rewriter}
         if is_int8:
             options["hybrid"] = settings.hybrid
+        data = None
+        if is_int8 and options.get("dummy_range") is None:
+            data = self._calibration(graph, given, calibration, sizes or {})
         if data is not None and settings.int8 == "implicit":
             if not rt.features.calibrators:
                 raise UnsupportedError(

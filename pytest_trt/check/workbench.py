@@ -153,6 +153,7 @@ class Workbench:
         label: str = "",
         fallback: bool = False,
         replay: str = "",
+        layer_types: Mapping[str, str] | None = None,
     ) -> Verdict:
         """Return the verdict on one model: the whole conformance check.
 
@@ -179,6 +180,8 @@ class Workbench:
             This TensorRT is known to run the model in FP32 instead: the proof of precision is not asked for.
         replay : str
             Start of the command that repeats the check, before its options; default: the case `label` in the suites.
+        layer_types : mapping of str to str, optional
+            Weak typing: layer name to the type that it keeps, `fp32` for instance.
 
         Raises
         ------
@@ -202,6 +205,7 @@ class Workbench:
             label=label,
             fallback=fallback,
             replay=replay,
+            layer_types=layer_types,
         )
         if not verdict.passed:
             if verdict.status == SUSPICIOUS and not drawn:
@@ -224,6 +228,7 @@ class Workbench:
         label: str = "",
         fallback: bool = False,
         replay: str = "",
+        layer_types: Mapping[str, str] | None = None,
     ) -> Verdict:
         """Return the verdict as `check` does, also when it does not pass."""
         rt = self.executor
@@ -237,7 +242,14 @@ class Workbench:
         )
         profile = profile_for(source, sizes, profile)
         made, ranges = self._maker.make(
-            rt, source, precision, profile, given=given, calibration=calibration, sizes=sizes
+            rt,
+            source,
+            precision,
+            profile,
+            given=given,
+            calibration=calibration,
+            sizes=sizes,
+            build={"layer_types": layer_types} if layer_types else None,
         )
         kinds = ("given",) if given is not None else kinds_for(precision, data or self.settings.data)
         if not kinds:
@@ -315,6 +327,7 @@ class Workbench:
             rng = np.random.default_rng([*self._maker.seed, seed, zlib.crc32(kind.encode()), place])
             feeds.append(draw_feeds(source, sizes, kind, precision, scale_of(source), reach, rng))
         with self.subject(source.model, precision, profile, **build) as subject:
+            subject.prepared.demand_accurate()
             rungs = rungs_of(subject.plan.layers, self.settings.rungs, asked="rungs" in self.settings.given)
             examiner = Examiner(subject, source, rungs)
             relate(examiner, feeds, data, relations)
