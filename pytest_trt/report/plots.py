@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,8 @@ def draw(plot: Mapping[str, Any], number: int) -> tuple[str, str]:
         series = {name: values[:MOST_LABELS] for name, values in series.items()}
     height = 1.2 + 0.22 * len(labels) * max(1.0, 0.6 * len(series)) if plot["kind"] == "bars" else 3.2
     style: Any = {**matplotlib.rcParamsDefault, **STYLE}  # whatever the user's own file says
-    with matplotlib.rc_context(style):
+    with warnings.catch_warnings(), matplotlib.rc_context(style):
+        warnings.simplefilter("ignore")  # a glyph that the font lacks is the reader's browser's matter
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.subplots()

@@ -31,5 +31,7 @@ def test_files_are_old_or_new(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         files.write_files(folder, {"x": "new", "y": None})  # type: ignore[dict-item]
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"x": "old", "y": "old"}
-    files.write_files(folder, {"x": "new\n", "y": "\udcff"})
+    with (folder / "x").open() as reader:
+        files.write_files(folder, {"x": "new\n", "y": "\udcff"})
+        assert reader.read() == "old", "who reads the old one reads it to its end"
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"x": "new\n", "y": "\\udcff"}

@@ -51,6 +51,13 @@ def test_what_users_wrote_is_shown_as_it_is() -> None:
     assert ElementTree.fromstring(svg).get("aria-label") == 'a "b" & <c>'
 
 
+@pytest.mark.filterwarnings("error")
+def test_names_in_any_script() -> None:
+    """Widths are measured with a font that lacks some; the page shows them all the same."""
+    svg, _ = draw(plot("bars", {"畳み込み": [1, 2]}, labels=["卷积", "свёртка"]), 1)
+    assert {"畳み込み", "卷积", "свёртка"} <= set(words(svg))
+
+
 def test_powers_of_a_log_axis_are_formulas_still() -> None:
     svg, _ = draw(plot("lines", [1, 1e6], log=True), 1)
     assert not [word for word in words(svg) if "mathdefault" in word]
