@@ -12,12 +12,13 @@ PASSED, FAILED, ERROR, SKIPPED, XFAILED, XPASSED = (
     "xfailed",
     "xpassed",
 )
-OUTCOMES = (FAILED, ERROR, PASSED, SKIPPED, XFAILED, XPASSED)
+UNFINISHED = "unfinished"  # the session ended before the test did
+OUTCOMES = (FAILED, ERROR, PASSED, SKIPPED, XFAILED, XPASSED, UNFINISHED)
 BAD = (FAILED, ERROR)
 LONGEST = 20_000  # characters of a traceback that are kept
 
 # A later phase replaces what an earlier one said only if it is worse: a test that failed stays failed.
-_RANK = (SKIPPED, XFAILED, XPASSED, PASSED, ERROR, FAILED)
+_RANK = (UNFINISHED, SKIPPED, XFAILED, XPASSED, PASSED, ERROR, FAILED)
 
 
 class Ran:
@@ -42,7 +43,7 @@ class Ran:
         self._start()
 
     def _start(self) -> None:
-        self.outcome = SKIPPED
+        self.outcome = UNFINISHED
         self.seconds = 0.0
         self.reason = ""
         self.troubles: list[dict[str, str]] = []

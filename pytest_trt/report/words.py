@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_trt.records import CONFORMS, PRECISIONS
 from pytest_trt.report.facts import PLAYED
-from pytest_trt.report.outcomes import BAD
+from pytest_trt.report.outcomes import BAD, UNFINISHED
 
 _HYBRID = {"off": "fp32"}
 
@@ -29,7 +29,8 @@ def headline(document: Mapping[str, Any]) -> str:
     if document["problems"]:
         return f"Failed: {count(len(document['problems']), 'problem')} of the session as a whole"
     if document["exit_status"]["code"]:
-        return f"Ended early: {document['exit_status']['name']}; {count(total, 'test')} ran until then"
+        ended = count(total - outcomes[UNFINISHED], "test")
+        return f"Ended early: {document['exit_status']['name']}; {ended} ran until then"
     return (
         f"Passed: {counted({name: number for name, number in outcomes.items() if number}) or 'no test ran'}"
     )

@@ -282,3 +282,14 @@ def test_paths_start_where_pytest_was_started(trt: Trt) -> None:
     trt.monkeypatch.chdir(below)
     trt.run("--trt-report=out", "--rootdir=..")
     assert (Path(below) / "out/report.json").is_file()
+
+
+def test_an_interrupted_session_tells_how_far_it_came(trt: Trt) -> None:
+    trt.tests("def test_a(): pass\ndef test_b(): raise KeyboardInterrupt\ndef test_c(): pass")
+    assert trt.run_apart("-p", "trt", "--trt-report=out").ret == pytest.ExitCode.INTERRUPTED
+    document = read(trt)
+    assert [(test["test"], test["outcome"]) for test in document["tests"]] == [
+        ("test_it.py::test_a", "passed"),
+        ("test_it.py::test_b", "unfinished"),
+    ]
+    assert "Ended early: INTERRUPTED; 1 test ran" in (trt.pytester.path / "out/report.md").read_text()

@@ -64,6 +64,7 @@ def test_each_test_has_its_counts() -> None:
         "skipped": 2,
         "xfailed": 0,
         "xpassed": 0,
+        "unfinished": 0,
     }
 
 
@@ -117,8 +118,11 @@ def test_without_a_runtime_the_reason_is_the_line() -> None:
         ({"problems": ["x"]}, "Failed: 1 problem of the session as a whole"),
         ({"collection": [{}, {}]}, "Not run: 2 files could not be collected"),
         (
-            {"exit_status": {"code": 2, "name": "INTERRUPTED"}},
-            "Ended early: INTERRUPTED; 2 tests ran until then",
+            {
+                "exit_status": {"code": 2, "name": "INTERRUPTED"},
+                "outcomes": {"failed": 0, "error": 0, "passed": 1, "unfinished": 1},
+            },
+            "Ended early: INTERRUPTED; 1 test ran until then",
         ),
         ({"outcomes": {"failed": 0, "error": 0}}, "Passed: no test ran"),
     ],

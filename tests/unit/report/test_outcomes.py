@@ -35,6 +35,7 @@ SETUP, DOWN = phase("setup", "passed"), phase("teardown", "passed")
         ([SETUP, phase("call", "passed", wasxfail="known"), DOWN], "xpassed"),
         ([SETUP, phase("call", "failed", "[XPASS(strict)] known"), DOWN], "failed"),
         ([phase("???", "failed", "worker 'gw0' crashed")], "error"),
+        ([SETUP], "unfinished"),  # Ctrl-C
         # subtests report inside of the call, with the id of the test
         ([SETUP, phase("call", "failed", "E"), phase("call", "passed"), DOWN], "failed"),
         ([SETUP, phase("call", "skipped", longrepr=SKIP), phase("call", "passed"), DOWN], "passed"),
