@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -180,15 +181,24 @@ def _wrong_answer(rt: Runtime, made: Calibrated, algorithm: str, x: np.ndarray) 
     engine = load_engine(rt, made.plan)
     if not prove(engine_layers(rt.trt, engine), "int8").holds:
         return None if not rt.emulated else "a product was not built in int8"  # TensorRT may prefer fp32
+    return _wrong_values(rt, engine, table["x"], table["h"], x)
+
+
+def _wrong_values(
+    rt: Runtime, engine: Any, x_scale: float, h_scale: float | None, x: np.ndarray
+) -> str | None:
+    """Return how an engine differs from products of rounded levels; of floats in the second one, if h has no scale."""
     with Session(rt, engine) as session:
         got = session.run({"x": x})["y"].astype(np.float64)
     first, second = (float(weights[0, 0]) for weights in gains())
-    inner = first * _levels(x.astype(np.float64), table["x"]) * table["x"]
-    want = second * _levels(inner, table["h"]) * table["h"]
-    level = second * table["h"]
+    inner = first * _levels(x.astype(np.float64), x_scale) * x_scale
+    tie = np.zeros_like(inner)
+    if h_scale is not None:
+        tie = np.where(np.abs(np.abs(inner / h_scale % 1) - 0.5) < 1e-3, 1.001 * second * h_scale, 0)
+        inner = _levels(inner, h_scale) * h_scale
+    want = second * inner
     apart = np.abs(got - want)
-    tied = np.abs(np.abs(inner / table["h"] % 1) - 0.5) < 1e-3
-    bad = apart > np.where(tied, 1.001 * level, 0) + ENGINE_LIMIT * np.abs(want)
+    bad = apart > tie + ENGINE_LIMIT * np.abs(want)
     if not bad.any():
         return None
     return f"{int(bad.sum())} of {bad.size} values are not those of the table's scales, by up to {apart.max():.3g}"
@@ -214,22 +224,37 @@ def _foreign_cache(rt: Runtime, made: Calibrated, x: np.ndarray) -> str | None:
     return None if _scales(again) == _scales(made) else "scales of another version's cache are in the table"
 
 
-def _wrong_fallback(rt: Runtime, made: Calibrated, x: np.ndarray) -> str | None:
-    """Return how a tensor without a scale was not told of, or how its reader was INT8 in spite of it."""
-    if made.table is None or "h" not in made.table.scales:
-        return None  # HEADER or TABLE says so
+def _without_h(rt: Runtime, made: Calibrated, x: np.ndarray) -> Calibrated | None:
+    """Return what comes of the table without the line of h; None where there is no such table, or it is not used."""
+    if made.table is None or not {"x", "h"} <= made.table.scales.keys():
+        return None  # TABLE says so
     kept = {name: scale for name, scale in made.table.scales.items() if name != "h"}
     part = calibrate(rt, [x], cache=replace(made.table, scales=kept).to_bytes())
-    if part.asked:
-        return None  # CACHE says so
-    told = [text for text in part.warnings if "scale" in text.lower()]
-    named = {name for name in ("x", "h", "y") if any(f"tensor {name}," in f"{text}," for text in told)}
+    return None if part.asked else part  # CACHE says so
+
+
+def _is_int8(rt: Runtime, engine: Any, name: str) -> bool:
+    return any(
+        name in layer.name and layer.inputs[:1] == ("int8",) for layer in engine_layers(rt.trt, engine)
+    )
+
+
+def _check_fallback(rt: Runtime, made: Calibrated, x: np.ndarray, wide: np.ndarray) -> Iterator[Checked]:
+    """Yield how a tensor without a scale was not told of, or its reader was INT8, or the other product used other scales."""
+    part = _without_h(rt, made, x)
+    if part is None:
+        return
+    told = [f"{text}," for text in part.warnings if "scale" in text.lower()]
+    named = {name for name in ("x", "h", "y") if any(f"tensor {name}," in text for text in told)}
+    engine = load_engine(rt, part.plan)
+    note = None
     if named != {"h"}:
-        return f"without a scale of h, the warnings name {', '.join(sorted(named)) or 'no tensor'}"
-    layers = [layer for layer in engine_layers(rt.trt, load_engine(rt, part.plan)) if "second" in layer.name]
-    if any(layer.inputs[:1] == ("int8",) for layer in layers):
-        return "without a scale of h, the product that reads it is INT8"
-    return None
+        note = f"without a scale of h, the warnings name {', '.join(sorted(named)) or 'no tensor'}"
+    elif _is_int8(rt, engine, "second"):
+        note = "without a scale of h, the product that reads it is INT8"
+    yield FALLBACK, note
+    if note is None and _is_int8(rt, engine, "first"):
+        yield ENGINE, _wrong_values(rt, engine, _scales(made)["x"], None, wide)
 
 
 def check_calibration(rt: Runtime) -> Iterator[Checked]:
@@ -242,9 +267,9 @@ def check_calibration(rt: Runtime) -> Iterator[Checked]:
     again = calibrate(rt, [x], cache=whole.written)
     yield CACHE, f"{again.asked} batches were asked for in spite of a cache" if again.asked else None
     yield VERSION, _foreign_cache(rt, whole, x)
-    yield FALLBACK, _wrong_fallback(rt, whole, x)
     # Twice the calibrated range and more: what lies outside is clipped.
     wide = (2.5 * x).astype(np.float32)
+    yield from _check_fallback(rt, whole, x, wide)
     for algorithm in ALGORITHMS:
         made = whole if algorithm == "minmax" else calibrate(rt, [x], algorithm)
         yield HEADER, _wrong_header(rt, made, algorithm)

@@ -202,6 +202,31 @@ class CalibrationTable:
         """Return the tensors among `names` that have no scale, in their order, each once."""
         return tuple(name for name in dict.fromkeys(names) if name not in self.scales)
 
+    def check_scales(self, names: Iterable[str]) -> None:
+        """Refuse the table, before any build, unless each of these tensors has a scale.
+
+        Parameters
+        ----------
+        names : iterable of str
+            For instance `tensors_read_in_int8(model)`.
+
+        Raises
+        ------
+        CalibrationError
+            Tensors lack a scale: all of them are named.
+        """
+        lacking = self.missing(names)
+        if lacking:
+            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+            raise CalibrationError(
+                f"the calibration table has no scale of tensor {lacking[0]!r}{more}",
+                why=(
+                    f"without: {', '.join(repr(name) for name in lacking)}",
+                    "TensorRT warns (`Missing scale and zero-point`), and no layer that reads them is INT8",
+                ),
+                mend="calibrate again with this model: the table comes from another one, or the tensors were only 0",
+            )
+
     def diff(self, want: CalibrationTable, rtol: float = 0.0) -> tuple[Difference, ...]:
         """Return in which tensors this table differs from another one, worst first.
 

@@ -151,6 +151,12 @@ def test_a_table_of_another_algorithm_is_refused():
 
 def test_tensors_without_a_scale():
     assert table().missing(["x", "y", "h", "y", "z"]) == ("y", "z")
+    table().check_scales(["x", "h"])
+    with pytest.raises(CalibrationError, match="has no scale of tensor 'y' and 1 more") as caught:
+        table().check_scales(["x", "y", "h", "y", "z"])
+    assert caught.value.why[0] == "without: 'y', 'z'"
+    with pytest.raises(CalibrationError, match="has no scale of tensor 'y'"):
+        table().check_scales(["y"])
 
 
 def test_two_tables_differ_worst_first():
