@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
 from pytest_trt.errors import InputError
+from pytest_trt.precision.progress import Progress
 from pytest_trt.precision.ranges import Watcher, find_amax
 
 METHODS = ("minmax", "entropy", "percentile")
 
 Array = NDArray[Any]
 Feed = Mapping[str, Array]
-Progress = Callable[[int, "int | None"], None]
 
-# Bins over [-amax, amax] for entropy and over [0, amax] for percentile, as `create_calibrator` of ONNX Runtime 1.17 and
-# later has for percentile. Its 128 for entropy leave the search one candidate, the whole range: min-max by another name.
-_BINS = {"entropy": 512, "percentile": 2048}
+# Bins over [-amax, amax] for entropy, as many as in the talk of GTC 2017; ONNX Runtime's own 128 leave the search one candidate,
+# the whole range. Bins over [0, amax] for percentile, ONNX Runtime's own.
+_BINS = {"entropy": 2048, "percentile": 2048}
 _QUANTIZED_BINS = 128
 
 
@@ -51,8 +51,8 @@ class Calibration:
     percentile : float
         In (0, 100]; used by the method of that name.
     progress : callable, optional
-        Called as `progress(done, total)` behind each batch; `total` is None while it is not known. Entropy and
-        percentile read each batch twice, and both times count.
+        Called as `progress(done, total)` behind each step; `total` is None while it is not known. A batch read is a step:
+        entropy and percentile read each twice, and then search one threshold a tensor, a step too.
     """
 
     data: Iterable[Feed]
@@ -167,7 +167,7 @@ def calibrate(model: ModelProto, calibration: Calibration) -> Ranges:
     watcher = Watcher(model)
     again = calibration.method != "minmax"
     with tempfile.TemporaryDirectory(prefix="trt-calibration-") as folder:
-        stream = _Stream(model, calibration, Path(folder) if again else None)
+        stream = _Stream(model, calibration, len(watcher.names), Path(folder) if again else None)
         reach = _Reach()
         for feed in stream.first_pass():
             reach.add(watcher.watch(feed))
@@ -176,7 +176,7 @@ def calibrate(model: ModelProto, calibration: Calibration) -> Ranges:
             histograms = _Histograms(calibration.method, reach)
             for feed in stream.second_pass():
                 histograms.add(watcher.watch(feed))
-            amax = histograms.find_thresholds(calibration.percentile)
+            amax = histograms.find_thresholds(calibration.percentile, stream.tell)
     return Ranges(
         amax,
         calibration.method,
@@ -221,17 +221,19 @@ class _Stream:
 
     model: ModelProto
     calibration: Calibration
+    tensors: int
     folder: Path | None
     digest: Any = field(default_factory=hashlib.sha256)
     batches: int = 0
     samples: int = 0
+    steps: int = 0
 
     def first_pass(self) -> Iterator[Feed]:
         data = self.calibration.data
         fixed = {tensor.name for tensor in self.model.graph.initializer}
         types = {v.name: v.type.tensor_type.elem_type for v in self.model.graph.input if v.name not in fixed}
         wanted = {name: np.dtype(helper.tensor_dtype_to_np_dtype(kind)) for name, kind in types.items()}
-        total = len(data) * self._passes() if isinstance(data, Sequence) else None
+        self.total = self._count_steps(len(data)) if isinstance(data, Sequence) else None
         for feed in data:
             checked = _check(feed, wanted, self.batches)
             _update(self.digest, checked)
@@ -241,7 +243,7 @@ class _Stream:
             yield checked
             self.batches += 1
             self.samples += count_rows(checked)
-            self._tell(self.batches, total)
+            self.tell()
         if not self.batches:
             raise InputError(
                 "no calibration data: INT8 scales are measured on inputs, and there are none",
@@ -251,10 +253,16 @@ class _Stream:
         self.names = sorted(wanted)
 
     def second_pass(self) -> Iterator[Feed]:
-        total = self.batches * self._passes()
+        self.total = self._count_steps(self.batches)
         for index in range(self.batches):
             yield self._again(index)
-            self._tell(self.batches + index + 1, total)
+            self.tell()
+
+    def tell(self) -> None:
+        """One step more is done."""
+        self.steps += 1
+        if self.calibration.progress is not None:
+            self.calibration.progress(self.steps, self.total)
 
     def _again(self, index: int) -> Feed:
         if isinstance(self.calibration.data, Sequence):
@@ -263,12 +271,8 @@ class _Stream:
         with np.load(self.folder / f"{index}.npz") as kept:
             return {name: kept[f"arr_{place}"] for place, name in enumerate(self.names)}
 
-    def _passes(self) -> int:
-        return 1 if self.folder is None else 2
-
-    def _tell(self, done: int, total: int | None) -> None:
-        if self.calibration.progress is not None:
-            self.calibration.progress(done, total)
+    def _count_steps(self, batches: int) -> int:
+        return batches if self.folder is None else 2 * batches + self.tensors
 
 
 def _check(feed: object, wanted: Mapping[str, np.dtype[Any]], index: int) -> dict[str, Array]:
@@ -345,30 +349,26 @@ class _Histograms:
             span = (float(edges[0]), float(edges[-1]))
             self.counts[name] += np.histogram(finite, bins=_BINS[self.method], range=span)[0]
 
-    def find_thresholds(self, percentile: float) -> dict[str, float]:
+    def find_thresholds(self, percentile: float, tell: Callable[[], None]) -> dict[str, float]:
         """Return amax of each tensor by the method: ONNX Runtime's search in the histograms."""
         from onnxruntime.quantization.calibrate import HistogramCollector  # slow to import
 
         amax = dict(self.reach.amax)
-        if not self.edges:
-            return amax
-        collector = HistogramCollector(
-            method=self.method,
-            symmetric=True,
-            num_bins=_BINS[self.method],
-            num_quantized_bins=_QUANTIZED_BINS,
-            percentile=percentile,
-            scenario="same",
-        )
-        collector.histogram_dict = {
-            name: (self.counts[name], edges, *self.reach.span[name], edges[-1])[: self._fields()]
-            for name, edges in self.edges.items()
-        }
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells its steps with print
-            found = collector.compute_collection_result()
-        for name, (low, high, *_) in found.items():
-            amax[name] = min(amax[name], max(abs(float(low)), abs(float(high))))
+        for name in amax:
+            if name in self.edges:
+                edges = self.edges[name]
+                collector = HistogramCollector(
+                    method=self.method,
+                    symmetric=True,
+                    num_bins=_BINS[self.method],
+                    num_quantized_bins=_QUANTIZED_BINS,
+                    percentile=percentile,
+                    scenario="same",
+                )
+                histogram = (self.counts[name], edges, *self.reach.span[name])
+                collector.histogram_dict = {name: histogram}
+                with contextlib.redirect_stdout(io.StringIO()):  # it tells its steps with print
+                    low, high, *_ = collector.compute_collection_result()[name]
+                amax[name] = min(amax[name], max(abs(float(low)), abs(float(high))))
+            tell()
         return amax
-
-    def _fields(self) -> int:
-        return 5 if self.method == "entropy" else 4

@@ -21,6 +21,11 @@ class Watcher:
         A model in float32. It is run as it is, in one ONNX Runtime session with one thread and no graph
         optimisation.
 
+    Attributes
+    ----------
+    names : frozenset of str
+        The tensors: graph inputs included, initializers not.
+
     Raises
     ------
     ModelError
@@ -48,6 +53,8 @@ class Watcher:
         self._floats = {
             value.name for value in model.graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT
         }
+        fixed = {tensor.name for tensor in model.graph.initializer}
+        self.names = frozenset(self._names) | (self._floats - fixed)
 
     def watch(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the value of each float32 tensor for one feed: graph inputs included, initializers not.
