@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt import fixtures, markers
+from pytest_trt import fixtures, markers, studies
 from pytest_trt.errors import SettingsError
 from pytest_trt.session import Session, function_id, precision_of, session_of
 from pytest_trt.settings import PRECISIONS
@@ -18,11 +18,15 @@ from pytest_trt.xdist import is_worker
 if TYPE_CHECKING:
     from pytest_trt.marks import Marks
 
-MULTIPLIED = frozenset({"trt_precision", "trt_build", "trt_session", "trt_check", "trt_golden"})
-OURS = frozenset(name for name in vars(fixtures) if name.startswith("trt_")) | MULTIPLIED
+MULTIPLIED = frozenset(
+    {"trt_precision", "trt_build", "trt_session", "trt_check", "trt_accuracy", "trt_golden"}
+)
+OURS = MULTIPLIED | {
+    name for module in (fixtures, studies) for name in vars(module) if name.startswith("trt_")
+}
 
 # Behind these a model is rewritten to a precision.
-REWRITING = frozenset({"trt_build", "trt_session", "trt_check", "trt_engine", "trt_builder"})
+REWRITING = frozenset({"trt_build", "trt_session", "trt_check", "trt_engine", "trt_builder", "trt_accuracy"})
 
 
 def multiply(metafunc: pytest.Metafunc, session: Session) -> None:

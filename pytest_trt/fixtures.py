@@ -129,7 +129,8 @@ def trt_session(pytestconfig: pytest.Config) -> Callable[..., Any]:
 def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
     """Factory: `trt_check(model, inputs=None, *, precision=None, profile=None, calibration=None)`: a Verdict.
 
-    Without inputs the data battery is drawn at `shapes` (default: the profile's opt); `label` names the model in messages.
+    Without inputs the data battery is drawn at `shapes` (default: the profile's opt); `label` names the model in messages;
+    `layer_types` keeps layers in a type under weak typing; `calibration` may be a `precision.calibration.Calibration`.
     Raises ConformanceError where the outputs are none that a correct kernel could give, and UnsupportedError
     where TensorRT refuses the model in words.
     """
@@ -148,6 +149,7 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
         shapes: Mapping[str, Any] | None = None,
         label: str = "",
         fallback: bool = False,
+        layer_types: Mapping[str, str] | None = None,
     ) -> Verdict:
         __tracebackhide__ = True
         asked = running_precision(session, precision, "trt_check")
@@ -166,6 +168,7 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
                 drawn=inputs is None,
                 label=label,
                 fallback=fallback,
+                **({} if layer_types is None else {"layer_types": layer_types}),
                 replay="" if running is None else replay_of(running.item, label),
             )
         except ConformanceError as error:

@@ -29,6 +29,7 @@ from pytest_trt.fixtures import (
 )
 from pytest_trt.report.ledger import MISSING, PROPERTY
 from pytest_trt.session import KEY, Running, Session, precision_of, session_of
+from pytest_trt.studies import trt_accuracy, trt_audit, trt_fp16_report, trt_lint
 from pytest_trt.summary import Summary
 from pytest_trt.xdist import (
     NOT_RUN,
@@ -49,13 +50,17 @@ __all__ = [
     "pytest_configure_node",
     "pytest_load_initial_conftests",
     "stream",
+    "trt_accuracy",
+    "trt_audit",
     "trt_build",
     "trt_builder",
     "trt_check",
     "trt_compare",
     "trt_context",
     "trt_engine",
+    "trt_fp16_report",
     "trt_gpu",
+    "trt_lint",
     "trt_precision",
     "trt_runtime",
     "trt_session",
