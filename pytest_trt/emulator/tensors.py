@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 from pytest_trt.emulator import dtypes
 from pytest_trt.emulator.bound import Bound
@@ -12,7 +12,15 @@ from pytest_trt.emulator.graph import Graph
 from pytest_trt.emulator.layer_types import layer_type
 
 if TYPE_CHECKING:
+    from pytest_trt.emulator.host import Host
     from pytest_trt.emulator.network import Network
+
+
+def _data_type(host: Host, elem: int) -> Any:
+    """Return the `DataType` of a tensor in a network: int64 is int32 where there is none (8.6's parser casts it)."""
+    if elem == TensorProto.INT64 and "INT64" not in host.enum("DataType")._table:
+        elem = TensorProto.INT32
+    return host.data_type(elem)
 
 
 class Tensor(Bound):
@@ -51,7 +59,7 @@ class Tensor(Bound):
     def dtype(self) -> Any:
         """`DataType`; of an input or output it may be set under weak typing."""
         override = self._network._io_types.get(self._name)
-        return self._host.data_type(override or self._graph().tensor(self._name).elem)
+        return _data_type(self._host, override or self._graph().tensor(self._name).elem)
 
     @dtype.setter
     def dtype(self, value: Any) -> None:
@@ -203,7 +211,7 @@ class Layer(Bound):
     def precision(self) -> Any:
         """The type that was set, else that of the first output."""
         chosen = self._network._precisions.get(self._node.name)
-        return self._host.data_type(chosen or self._network._parsed().tensor(self._node.output[0]).elem)
+        return _data_type(self._host, chosen or self._network._parsed().tensor(self._node.output[0]).elem)
 
     @precision.setter
     def precision(self, value: Any) -> None:
@@ -228,7 +236,7 @@ class Layer(Bound):
     def get_output_type(self, index: int) -> Any:
         """Return the type of an output."""
         chosen = self._network._output_types.get((self._node.name, index))
-        return self._host.data_type(chosen or self._network._parsed().tensor(self._node.output[index]).elem)
+        return _data_type(self._host, chosen or self._network._parsed().tensor(self._node.output[index]).elem)
 
     def set_output_type(self, index: int, dtype: Any) -> None:
         """Constrain the type of an output."""
