@@ -75,9 +75,9 @@ def _where(session: Mapping[str, Any], packages: Mapping[str, str]) -> list[tupl
     if session["builder"] is not None:
         lines.append(("real builder", session["builder"]))
     if gpu is not None:
-        emulated = executor is None or executor["emulated"]
+        role = " (expected)" if executor is None else " (emulated)" if executor["emulated"] else ""
         words = f"{gpu['name']}: {gpu['title']}, sm_{gpu['sm']}"
-        lines.append(("GPU class", words + (" (emulated)" if emulated else "")))
+        lines.append(("GPU class", words + role))
     if session["line"]:
         lines.append(("session", session["line"]))
     lines.append(("packages", ", ".join(f"{name} {version}" for name, version in packages.items())))

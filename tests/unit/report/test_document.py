@@ -87,7 +87,8 @@ def test_an_emulator_is_never_called_tensorrt() -> None:
     real = full_document()
     real["session"]["executor"]["emulated"] = False
     where = dict(dict(list_facts(real))["On what"])
-    assert "note" not in where and "emulated" not in where["GPU class"]
+    assert "note" not in where and where["GPU class"] == "t4: Tesla T4, sm_75"
+    assert dict(dict(list_facts(empty_document()))["On what"])["GPU class"].endswith("(expected)")
 
 
 def test_facts_hold_every_setting_but_places() -> None:
