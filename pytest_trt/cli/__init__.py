@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from pytest_trt import __version__
-from pytest_trt.cli import bite, layers, lint
+from pytest_trt.cli import bite, layers, lint, table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     layers.add_arguments(
         commands.add_parser("layers", help="the type of each layer of an engine", description=layers.__doc__)
     )
+    table.add_arguments(
+        commands.add_parser("table", help="look at a calibration cache of INT8", description=table.__doc__)
+    )
     given = parser.parse_args(arguments)
     if given.command == "bite":
         return bite.run(given)
@@ -35,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return lint.run(given)
     if given.command == "layers":
         return layers.run(given)
+    if given.command == "table":
+        return table.run(given)
 
     from pytest_trt.cli import doctor as command  # imports on demand: --help answers at once
 
