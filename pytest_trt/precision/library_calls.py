@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ from pytest_trt.precision.draw import draw_feed, find_shapes
 MODELOPT_COMMAND = 'pip install "nvidia-modelopt[onnx]"'
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+# What a library is asked to quantise; TensorRT's products and pools.
+QUANTIZED = frozenset({*_WEIGHTED, "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
 # The least that ONNX Runtime's converter takes; weights are rounded anew behind it.
 _LEAST = 5.96e-08
 
@@ -46,18 +48,27 @@ def _has_modelopt() -> bool:
         return False
 
 
-def _retype_by_onnxruntime(model: ModelProto, precision: str, kept: Collection[str]) -> ModelProto:
+def _retype_by_onnxruntime(
+    model: ModelProto, precision: str, kept: Collection[str], nodes: list[str]
+) -> ModelProto:
     from onnxruntime.transformers import float16
 
     blocked = sorted({*float16.DEFAULT_OP_BLOCK_LIST, *kept})
     with _quiet():
         made: ModelProto = float16.convert_float_to_float16(
-            model, min_positive_val=_LEAST, max_finite_val=65504.0, keep_io_types=True, op_block_list=blocked
+            model,
+            min_positive_val=_LEAST,
+            max_finite_val=65504.0,
+            keep_io_types=True,
+            op_block_list=blocked,
+            node_block_list=nodes,
         )
     return made
 
 
-def _retype_by_modelopt(model: ModelProto, precision: str, kept: Collection[str]) -> ModelProto:
+def _retype_by_modelopt(
+    model: ModelProto, precision: str, kept: Collection[str], nodes: list[str]
+) -> ModelProto:
     autocast = import_module("modelopt.onnx.autocast")
     with _quiet():
         made: ModelProto = autocast.convert_to_f16(
@@ -66,12 +77,12 @@ def _retype_by_modelopt(model: ModelProto, precision: str, kept: Collection[str]
     return made
 
 
-def _place_by_onnxruntime(model: ModelProto) -> ModelProto:
+def _place_by_onnxruntime(model: ModelProto, keep: list[str]) -> ModelProto:
     from onnxruntime import quantization as ort
     from onnxruntime.quantization.calibrate import TensorsData
 
     kinds = {node.op_type for node in model.graph.node}
-    chosen = sorted(kinds & {*_WEIGHTED, *_POOLS}) or sorted(kinds)
+    chosen = sorted(kinds & QUANTIZED)
     # The numbers are written later: every float tensor has the same range here.
     one = (np.float32(-1.0), np.float32(1.0))
     types = graphs.element_types(model)
@@ -85,7 +96,7 @@ def _place_by_onnxruntime(model: ModelProto) -> ModelProto:
         "activation_qType": ort.QuantType.QInt8,
         "tensors_range": TensorsData(ort.CalibrationMethod.MinMax, spans),
         "nodes_to_quantize": [node.name for node in model.graph.node],
-        "nodes_to_exclude": [],
+        "nodes_to_exclude": keep,
         "op_types_to_quantize": chosen,
         "extra_options": {
             "ActivationSymmetric": True,
@@ -106,7 +117,7 @@ def _place_by_onnxruntime(model: ModelProto) -> ModelProto:
     return made
 
 
-def _place_by_modelopt(model: ModelProto) -> ModelProto:
+def _place_by_modelopt(model: ModelProto, keep: list[str]) -> ModelProto:
     quantization = import_module("modelopt.onnx.quantization")
     # It calibrates; the numbers are written later, so that any data will do.
     feed = draw_feed(model, find_shapes(model), np.random.default_rng(0))
@@ -120,17 +131,18 @@ def _place_by_modelopt(model: ModelProto) -> ModelProto:
             calibration_method="max",
             calibration_eps=["cpu"],
             high_precision_dtype="fp32",
+            nodes_to_exclude=[f"^{re.escape(name)}$" for name in keep],
             output_path=str(target),
             log_level="ERROR",
         )
         return onnx.load(str(target)) if target.exists() else model
 
 
-RETYPERS: dict[str, Callable[[ModelProto, str, Collection[str]], ModelProto]] = {
+RETYPERS: dict[str, Callable[[ModelProto, str, Collection[str], list[str]], ModelProto]] = {
     "onnxruntime": _retype_by_onnxruntime,
     "modelopt": _retype_by_modelopt,
 }
-PLACERS: dict[str, Callable[[ModelProto], ModelProto]] = {
+PLACERS: dict[str, Callable[[ModelProto, list[str]], ModelProto]] = {
     "onnxruntime": _place_by_onnxruntime,
     "modelopt": _place_by_modelopt,
 }

@@ -10,14 +10,13 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from pytest_trt.errors import PrecisionError
 from pytest_trt.precision import graph as graphs
-from pytest_trt.precision.int8 import quantize_array, scale_of, weight_axis, weight_scales
+from pytest_trt.precision.int8 import _MOVES, on_grid, quantize_array, scale_of, weight_axis, weight_scales
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_SAME_SCALE = ("MaxPool", "GlobalMaxPool")
 
 
 def fill_pairs(
-    placed: ModelProto, base: ModelProto, ranges: Mapping[str, float], *, folded: bool
+    placed: ModelProto, base: ModelProto, ranges: Mapping[str, float], *, folded: bool, grid: str = "fp32"
 ) -> dict[str, np.ndarray]:
     """Write our scales and weights into the pairs of a model, and return the scales.
 
@@ -32,23 +31,26 @@ def fill_pairs(
         Tensor name to amax.
     folded : bool
         Weights become INT8 initializers behind a DQ; else they stay float32 behind Q and DQ.
+    grid : str
+        Scales are numbers of this type, as `int8.quantize` has it.
 
     Raises
     ------
     PrecisionError
         A tensor with a pair has no range.
     """
-    return _Filler(placed, base, ranges, folded).fill()
+    return _Filler(placed, base, ranges, folded, grid).fill()
 
 
 class _Filler:
     def __init__(
-        self, placed: ModelProto, base: ModelProto, ranges: Mapping[str, float], folded: bool
+        self, placed: ModelProto, base: ModelProto, ranges: Mapping[str, float], folded: bool, grid: str
     ) -> None:
+        self.grid = grid
         self.graph = placed.graph
         self.base = base.graph
         self.folded = folded
-        self.ranges = dict(ranges)
+        self.ranges = ranges
         self.names = graphs.Names(placed.graph)
         self.makers = {name: node for node in self.graph.node for name in node.output if name}
         self.readers = graphs.consumers(self.graph)
@@ -64,10 +66,16 @@ class _Filler:
 
     def fill(self) -> dict[str, np.ndarray]:
         self._fill_weights()
-        self._share_pools()
+        pairs = {
+            node.output[0]: self._own_name(node)
+            for node in self.graph.node
+            if node.op_type == "QuantizeLinear" and node.input[0] not in self.fixed
+        }
+        amax = self._share_ranges(set(pairs.values()))
         for node in self.graph.node:
-            if node.op_type == "QuantizeLinear" and node.input[0] not in self.fixed:
-                self._fill_pair(node)
+            if node.op_type == "QuantizeLinear" and node.output[0] in pairs:
+                name = pairs[node.output[0]]
+                self._fill_pair(node, name, on_grid(scale_of(amax[name]), self.grid))
         nodes = [*self.added, *self.graph.node]
         for name in {name for node in nodes for name in node.input} & self.constants.keys():
             self._restore(name)  # ONNX Runtime drops a bias that was not there while it worked
@@ -95,7 +103,7 @@ class _Filler:
         axis = weight_axis(node, array.ndim) if index == 1 else None
         if (name, axis) in self.made:
             return self.made[name, axis]
-        scale = weight_scales(array, axis)
+        scale = on_grid(weight_scales(array, axis), self.grid)
         self.scales.setdefault(name, scale)
         parameters = self._parameters(name, scale)
         stored = self.names.fresh(f"{name}_int8" if self.folded else f"{name}_q")
@@ -108,16 +116,10 @@ class _Filler:
         self._add("DequantizeLinear", [stored, *parameters], end, attributes)
         return end
 
-    def _share_pools(self) -> None:
-        """A maximum commutes with Q: both sides of a MaxPool have one scale."""
-        for node in self.base.node:
-            if node.op_type in _SAME_SCALE and node.input[0] in self.ranges:
-                self.ranges[node.output[0]] = self.ranges[node.input[0]]
-
-    def _fill_pair(self, node: NodeProto) -> None:
+    def _own_name(self, node: NodeProto) -> str:
+        """Return the name that the tensor behind a Q has in the given model: a library renames what it quantises."""
         behind = [r for r in self.readers.get(node.output[0], []) if r.op_type == "DequantizeLinear"]
-        # A library renames what it quantises: the tensor's own name is on one side of the pair.
-        sides = [node.input[0], *(reader.output[0] for reader in behind)]
+        sides = [str(node.input[0]), *(str(reader.output[0]) for reader in behind)]
         name = next((side for side in sides if side in self.ranges), None)
         if name is None:
             raise PrecisionError(
@@ -125,9 +127,32 @@ class _Filler:
                 why=f"ranges were given for {len(self.ranges)} tensors",
                 mend="measure them on this very model: precision.measure_ranges(model, feeds)",
             )
-        if name not in self.scales:
-            self.scales[name] = scale_of(self.ranges[name])
-        parameters = self._parameters(name, self.scales[name])
+        return name
+
+    def _share_ranges(self, names: set[str]) -> dict[str, float]:
+        """Return the range of each quantised tensor: the largest among those between which data are only moved."""
+        amax = {name: self.ranges[name] for name in names}
+        moved = [
+            [
+                name
+                for name in (*(n.input if n.op_type == "Concat" else n.input[:1]), *n.output)
+                if name in amax
+            ]
+            for n in self.base.node
+            if n.op_type in _MOVES and (n.op_type != "Resize" or _is_nearest(n))
+        ]
+        for _ in moved:  # as often as the longest chain has links
+            before = dict(amax)
+            for group in moved:
+                amax.update(dict.fromkeys(group, max((amax[name] for name in group), default=0.0)))
+            if amax == before:
+                break
+        return amax
+
+    def _fill_pair(self, node: NodeProto, name: str, scale: np.ndarray) -> None:
+        self.scales[name] = scale
+        parameters = self._parameters(name, scale)
+        behind = [r for r in self.readers.get(node.output[0], []) if r.op_type == "DequantizeLinear"]
         for each in (node, *behind):
             del each.input[1:]
             each.input.extend(parameters)
@@ -150,6 +175,10 @@ class _Filler:
     def _add(self, kind: str, inputs: list[str], output: str, attributes: dict[str, Any]) -> None:
         name = self.names.fresh(f"{kind}_{output}")
         self.added.append(helper.make_node(kind, inputs, [output], name=name, **attributes))
+
+
+def _is_nearest(node: NodeProto) -> bool:
+    return bool(next((entry.s for entry in node.attribute if entry.name == "mode"), b"nearest") == b"nearest")
 
 
 def _drop_unread(graph: GraphProto) -> None:

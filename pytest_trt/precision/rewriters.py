@@ -7,7 +7,7 @@ scales of weights per output channel. So three graphs of one model differ in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from pytest_trt.errors import PrecisionError, SettingsError
 from pytest_trt.precision import graph as graphs
 from pytest_trt.precision.int8 import quantize
-from pytest_trt.precision.library_calls import PLACERS, RETYPERS, find_library_lack
+from pytest_trt.precision.library_calls import PLACERS, QUANTIZED, RETYPERS, find_library_lack
 from pytest_trt.precision.ordering import sort_nodes
 from pytest_trt.precision.pairs import fill_pairs
 from pytest_trt.precision.sixteen import BF16_OPSET, _fold_batch_norms, _low_tensor, retype
@@ -52,6 +52,8 @@ def rewrite(
     *,
     ranges: Mapping[str, float] | None = None,
     folded: bool = True,
+    grid: str = "fp32",
+    keep: Collection[str] = (),
 ) -> Rewritten:
     """Return a model rewritten to a precision by one of the rewriters.
 
@@ -68,6 +70,10 @@ def rewrite(
         INT8: tensor name to amax, from `measure_ranges`.
     folded : bool
         INT8 weights: initializers behind a DQ; else float32 behind Q and DQ.
+    grid : str
+        INT8 scales are numbers of this type, as `int8.quantize` has it.
+    keep : collection of str
+        Names of nodes that stay in float32; ModelOpt keeps none in a 16-bit precision.
 
     Raises
     ------
@@ -86,33 +92,51 @@ def rewrite(
     if lack is not None:
         raise PrecisionError(lack[0], mend=lack[1])
     if precision == "int8":
-        return _eight(model, rewriter, ranges or {}, folded)
+        return _eight(model, rewriter, ranges or {}, folded, grid, frozenset(keep))
     if rewriter == "builtin":
-        made, kept = retype(model, precision)
+        made, kept = retype(model, precision, keep=frozenset(keep))
         return Rewritten(made, kept)
-    return _sixteen(model, precision, rewriter)
+    return _sixteen(model, precision, rewriter, frozenset(keep))
 
 
-def _eight(model: ModelProto, rewriter: str, ranges: Mapping[str, float], folded: bool) -> Rewritten:
-    own = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    if rewriter == "builtin" or own:
-        made, scales = quantize(model, ranges, folded=folded)
+def _eight(
+    model: ModelProto,
+    rewriter: str,
+    ranges: Mapping[str, float],
+    folded: bool,
+    grid: str,
+    keep: frozenset[str],
+) -> Rewritten:
+    # Where no product and no pool is, no library has a rule: inputs and outputs are quantised, as with the builtin.
+    plain = all(node.op_type not in QUANTIZED for node in model.graph.node)
+    if rewriter == "builtin" or plain or _has_pairs(model):
+        made, scales = quantize(model, ranges, folded=folded, grid=grid, keep=keep)
         return Rewritten(made, scales=scales)
     base = graphs.infer(graphs.at_least(model, _PER_CHANNEL_OPSET, "per-channel INT8"))
     graphs.settle(base)
-    placed = _call(rewriter, PLACERS[rewriter], base)
-    scales = fill_pairs(placed, base, ranges, folded=folded)
+    placed = _call(rewriter, lambda given: PLACERS[rewriter](given, sorted(keep)), base)
+    scales = fill_pairs(placed, base, ranges, folded=folded, grid=grid)
     if not scales:
         raise PrecisionError(
             f"{rewriter} puts no Q/DQ pair into this model",
-            why="it has no convolution, product or pool that the library quantises",
+            why="its rules leave every convolution, product and pool in floating point",
             mend="--trt-rewriter=builtin",
         )
     sort_nodes(placed.graph)
     return Rewritten(graphs.verify(placed), scales=scales)
 
 
-def _sixteen(model: ModelProto, precision: str, rewriter: str) -> Rewritten:
+def _has_pairs(model: ModelProto) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def _sixteen(model: ModelProto, precision: str, rewriter: str, keep: frozenset[str]) -> Rewritten:
+    if _has_pairs(model) or (keep and rewriter == "modelopt"):
+        raise PrecisionError(
+            f"{rewriter} does not write {precision} "
+            + ("around Q/DQ pairs" if _has_pairs(model) else "with single nodes in float32"),
+            mend="--trt-rewriter=builtin",
+        )
     lifted = graphs.at_least(model, BF16_OPSET, "bf16") if precision == "bf16" else model
     base = graphs.infer(lifted)
     graphs.settle(base)
@@ -122,20 +146,21 @@ def _sixteen(model: ModelProto, precision: str, rewriter: str) -> Rewritten:
     kinds = {
         node.op_type for node in base.graph.node if node.name in impossible and not graphs.subgraphs(node)
     }
-    placed = _call(rewriter, lambda given: RETYPERS[rewriter](given, precision, kinds), base)
+    placed = _call(rewriter, lambda given: RETYPERS[rewriter](given, precision, kinds, sorted(keep)), base)
     _round_weights(placed, base, precision)
     sort_nodes(placed.graph)
     graphs.replace(placed.graph, list(placed.graph.node), list(placed.graph.initializer))  # stale types go
     made = graphs.verify(placed)
-    return Rewritten(made, _find_kept(made, base, precision))
+    kept = _find_kept(made, base, precision)
+    return Rewritten(made, tuple(name for name in kept if name not in keep))
 
 
-def _call(rewriter: str, work: object, base: ModelProto) -> ModelProto:
+def _call(rewriter: str, work: Callable[[ModelProto], object], base: ModelProto) -> ModelProto:
     """Return what a library makes of a copy of a model; whatever it raises is told in our words."""
     copy = ModelProto()
     copy.CopyFrom(base)
     try:
-        made = work(copy)  # type: ignore[operator]
+        made = work(copy)
     except Exception as error:  # both raise anything, AssertionError and KeyError among them
         raise PrecisionError(
             f"{rewriter} fails on this model",
