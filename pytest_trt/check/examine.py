@@ -43,6 +43,11 @@ class Examiner:
     tolerance : Tolerance, optional
     recall : Recall, optional
         What is known from earlier checks.
+
+    Raises
+    ------
+    PrecisionError
+        The subject was made for a speed trial: its outputs mean nothing.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Examiner:
         tolerance: Tolerance | None = None,
         recall: Recall | None = None,
     ) -> None:
+        subject.prepared.demand_accurate()
         self.subject = subject
         self.source = source
         self.rungs = tuple(rungs)
