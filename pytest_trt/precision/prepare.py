@@ -10,7 +10,7 @@ from onnx import ModelProto
 
 from pytest_trt.errors import PrecisionError, SettingsError
 from pytest_trt.precision import graph as graphs
-from pytest_trt.precision.int8 import quantize
+from pytest_trt.precision.rewriters import rewrite
 from pytest_trt.precision.sixteen import retype
 from pytest_trt.records import PRECISIONS
 
@@ -124,7 +124,8 @@ def prepare(
     constraints : str
         Weak typing alone: `prefer` or `obey`, every layer is given the type that was asked for.
     rewriter : str
-        Who writes the typed graph.
+        Who writes the typed graph: `builtin`, `onnxruntime` or `modelopt`. 16-bit types around INT8 are always written by
+        `builtin`.
     layer_types : mapping of str to str, optional
         Weak typing alone: layer name to `fp32`, the type that it keeps, or to the precision itself.
     dummy_range : float, optional
@@ -171,18 +172,21 @@ def prepare(
     )
     quantized = any(node.op_type in _QDQ for node in model.graph.node)
     if precision == "int8":
-        return _int8(base, ranges, quantized=quantized, implicit=implicit)
+        return _int8(base, ranges, rewriter, quantized=quantized, implicit=implicit)
     own = frozenset({"INT8"}) if quantized and not strong else frozenset[str]()  # the builder wants it said
     if precision in ("fp32", "tf32"):
         flags = frozenset({"TF32"}) if precision == "tf32" else frozenset[str]()
         return replace(base, flags=flags | own)
-    matched, kept = retype(model, precision, keep=_layers_in("fp32", base))
+    made = rewrite(model, precision, rewriter, keep=_layers_in("fp32", base))
+    typed = replace(base, matched=made.model, kept_fp32=made.kept_fp32)
     if strong:
-        return replace(base, model=matched, matched=matched, kept_fp32=kept)
-    return replace(base, matched=matched, flags=own | {precision.upper()}, kept_fp32=kept)
+        return replace(typed, model=made.model)
+    return replace(typed, flags=own | {precision.upper()})
 
 
-def _int8(base: Prepared, ranges: Mapping[str, float] | None, *, quantized: bool, implicit: bool) -> Prepared:
+def _int8(
+    base: Prepared, ranges: Mapping[str, float] | None, rewriter: str, *, quantized: bool, implicit: bool
+) -> Prepared:
     model, hybrid, dummy = base.model, base.hybrid, base.dummy_range
     flags = frozenset({"INT8"} if hybrid == "off" else {"INT8", hybrid.upper()})
     if dummy is not None:
@@ -198,15 +202,15 @@ def _int8(base: Prepared, ranges: Mapping[str, float] | None, *, quantized: bool
     lifted = model if hybrid == "off" else graphs.at_least(model, _TYPED_SCALES, f"INT8 with {hybrid}")
     grid = "fp32" if hybrid == "off" else hybrid
     floating = frozenset(name for name, kind in base.layer_types.items() if kind != "int8")
-    matched, scales = quantize(lifted, ranges or {}, folded=True, grid=grid, keep=floating)
-    kept: tuple[str, ...] = ()
+    pairs = rewrite(lifted, "int8", rewriter, ranges=ranges, folded=True, grid=grid, keep=floating)
+    matched, kept = pairs.model, pairs.kept_fp32
     if hybrid != "off":
         matched, kept = retype(matched, hybrid, keep=_layers_in("fp32", base))
-    made = replace(base, model=matched, matched=matched, scales=scales, kept_fp32=kept)
+    made = replace(base, model=matched, matched=matched, scales=pairs.scales, kept_fp32=kept)
     if base.strong:
         return made
-    built, _ = quantize(model, ranges or {}, folded=False, grid=grid, keep=floating)
-    return replace(made, model=built, flags=flags)
+    built = rewrite(model, "int8", rewriter, ranges=ranges, folded=False, grid=grid, keep=floating)
+    return replace(made, model=built.model, flags=flags)
 
 
 def _layers_in(kind: str, prepared: Prepared) -> frozenset[str]:

@@ -117,3 +117,16 @@ def test_dummy_ranges_do_nothing_for_a_model_with_pairs_of_its_own():
     own = prepare(model, "int8", strong=True, ranges=measure_ranges(model, [feed()])).model
     with pytest.raises(PrecisionError, match="dummy ranges would change nothing"):
         prepare(own, "int8", strong=True, dummy_range=1.0)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("strong", [True, False])
+def test_a_library_writes_the_graph_where_it_is_asked_to(precision, strong):
+    model = conv_relu()
+    facts = {"strong": strong, "ranges": measure_ranges(model, [feed()])}
+    ready = prepare(model, precision, rewriter="onnxruntime", **facts)
+    own = prepare(model, precision, **facts)
+    assert typed_products(ready.matched) == typed_products(own.matched) == {"conv": precision}
+    assert (ready.flags, set(ready.scales)) == (own.flags, set(own.scales))
+    with pytest.raises(SettingsError, match="'magic'"):
+        prepare(model, precision, rewriter="magic", **facts)
