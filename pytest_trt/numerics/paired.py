@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 ACCEPTED, REJECTED, INCONCLUSIVE = "accepted", "rejected", "inconclusive"
 
 _BISECTIONS = 60
+# Samples from where on the normal limit is as good as the exact one.
+_MANY = 20_000
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ def paired(lost: int, won: int, n: int, *, limit: float = 0.01, confidence: floa
     (lost - won)^2 / n) / n (Q. McNemar 1947). Alone it covers too rarely while the counts are small: 80 % instead of 95 % where
     three losses and no win are expected. The other joins the exact binomial limits u and l (C. Clopper and E. Pearson 1934) of
     the two shares: d + sqrt(A^2 + B^2 + 2 r A B) with A = u_lost - lost / n, B = won / n - l_won and -r the correlation of
-    the two counts (R. Newcombe, Statistics in Medicine 17, 1998; G. Zou and A. Donner, Statistics in Medicine 27, 2008). Without a
-    disagreement it is the exact rule of three, 1 - 0.05^(1/n). The lower limit is the upper one with the classifiers swapped.
+    the two counts (R. Newcombe, Statistics in Medicine 17, 1998; G. Zou and A. Donner, Statistics in Medicine 27, 2008). Without
+    a disagreement it is the exact rule of three, 1 - 0.05^(1/n). The lower limit is the upper one with the classifiers swapped.
     """
     if n < 1 or min(lost, won) < 0 or lost + won > n:
         raise ValueError(f"{lost} samples lost and {won} won of {n} cannot be")
@@ -111,6 +114,7 @@ def _upper(lost: int, won: int, n: int, confidence: float) -> float:
     return min(max(normal, exact), 1.0)
 
 
+@lru_cache(maxsize=4096)
 def _binomial_upper(k: int, n: int, confidence: float) -> float:
     """Return the exact upper limit of a share, k of n seen: where k or fewer have a probability of 1 - confidence."""
     if k >= n:
@@ -135,6 +139,9 @@ def _find_needed(lost: int, won: int, n: int, limit: float, confidence: float) -
     z = NormalDist().inv_cdf(confidence)
     spread = (lost + won) / n - loss**2
     count = max(least_samples(limit, confidence), n + 1, math.ceil(spread * (z / (limit - loss)) ** 2))
-    while _upper(math.ceil(lost / n * count), math.floor(won / n * count), count, confidence) >= limit:
-        count = math.ceil(count * 1.05)
+    while (
+        count < _MANY
+        and _upper(math.ceil(lost / n * count), math.floor(won / n * count), count, confidence) >= limit
+    ):
+        count = math.ceil(count * 1.1)
     return count
