@@ -127,6 +127,6 @@ def test_a_library_writes_the_graph_where_it_is_asked_to(precision, strong):
     ready = prepare(model, precision, rewriter="onnxruntime", **facts)
     own = prepare(model, precision, **facts)
     assert typed_products(ready.matched) == typed_products(own.matched) == {"conv": precision}
-    assert (ready.flags, set(ready.scales)) == (own.flags, set(own.scales))
+    assert ready.flags == own.flags and {*ready.scales} <= {*own.scales}
     with pytest.raises(SettingsError, match="'magic'"):
         prepare(model, precision, rewriter="magic", **facts)

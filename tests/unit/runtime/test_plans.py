@@ -155,6 +155,10 @@ def test_every_field_of_a_request_is_in_its_key() -> None:
         BuildRequest(b"onnx", shown=True),
         BuildRequest(b"onnx", sm=86),
         BuildRequest(b"onnx", dynamic_ranges={"x": 1.0}),
+        BuildRequest(b"onnx", dummy_range=1.0),
+        BuildRequest(b"onnx", constraints="prefer"),
+        BuildRequest(b"onnx", layer_types={"a": "fp32"}),
+        BuildRequest(b"onnx", output_types={"a": "fp32"}),
     ]
     keys = [request.key(rt) for request in (base, *variants)]
     keys += [base.key(fake_runtime(FakeTrt(), plays="tensorrt-10.0.1"))]
