@@ -109,6 +109,7 @@ def audit(
     raw: Iterable[Any] | None = None,
     labels: Iterable[int] | None = None,
     classes: int | None = None,
+    method: str | None = None,
     thresholds: Thresholds | None = None,
 ) -> Audit:
     """Return what is wrong with a calibration.
@@ -132,6 +133,8 @@ def audit(
         The class of each sample of `data`.
     classes : int, optional
         How many classes there are; by default the last, fixed dimension of the model's first output.
+    method : str, optional
+        How ranges without an origin were made, one of `calibration.METHODS`; by default `minmax`. Fresh ranges are made likewise.
     thresholds : Thresholds, optional
 
     Raises
@@ -162,7 +165,7 @@ def audit(
         found += judge_pipelines(pipelines)
     good = kept if fresh is None else list(fresh)
     quantized, made = quantize(model, ranges, folded=True)
-    want = _recalibrate(model, ranges, good)
+    want = _recalibrate(model, ranges, good, method)
     # The ranges as they are: where the graph gives tensors one scale together, it takes the largest.
     names = [name for name, scale in made.items() if scale.ndim == 0 and name in ranges]
     scales, fitting = ({name: float(scale_of(side[name])) for name in names} for side in (ranges, want))
@@ -189,10 +192,12 @@ def ranges_from_scales(scales: Mapping[str, float | Array]) -> dict[str, float]:
     return {name: 127 * float(scale) for name, scale in scales.items() if np.ndim(scale) == 0}
 
 
-def _recalibrate(model: ModelProto, ranges: Mapping[str, float], data: list[Feed]) -> Ranges:
+def _recalibrate(
+    model: ModelProto, ranges: Mapping[str, float], data: list[Feed], method: str | None
+) -> Ranges:
     if isinstance(ranges, Ranges):
         return calibrate(model, Calibration(data, ranges.method, ranges.percentile or 99.999))
-    return calibrate(model, Calibration(data))
+    return calibrate(model, Calibration(data, method or "minmax"))
 
 
 def _count_classes(model: ModelProto) -> int | None:

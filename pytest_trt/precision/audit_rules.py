@@ -48,7 +48,7 @@ class Thresholds:
     Attributes
     ----------
     clipped, clipped_failure : float
-        Share of a tensor's values beyond its range: warning, failure.
+        Share of a tensor's values beyond its range, besides those that the method clips on fresh data: warning, failure.
     range_use : float
         Least share of its range that a tensor uses.
     activation_sqnr, logit_sqnr : float
@@ -236,20 +236,21 @@ def judge_tensors(
     """Return where scales do not fit the data: one finding a check, of the worst tensor; the others are named."""
     again = "calibrate on data that are like those of inference"
     found = []
-    clipped = sorted((t for t in tensors if t.clipped > limits.clipped), key=lambda t: -t.clipped)
+    clipped = sorted((t for t in tensors if _excess(t) > limits.clipped), key=lambda t: -_excess(t))
     if clipped:
         worst = clipped[0]
-        hard = worst.clipped > limits.clipped_failure
+        hard = _excess(worst) > limits.clipped_failure
+        allowed = limits.clipped_failure if hard else limits.clipped
         found.append(
             AuditFinding(
                 CLIPPED,
                 FAILURE if hard else WARNING,
                 worst.name,
-                worst.clipped,
-                limits.clipped_failure if hard else limits.clipped,
+                _excess(worst),
+                allowed,
                 f"tensor {worst.name!r}: {worst.clipped:.2%} of its values lie beyond its INT8 range",
-                f"more than {limits.clipped:.1%}; 127 steps of {worst.scale:.4g} are {127 * worst.scale:.4g}"
-                + _others(clipped),
+                f"{allowed:.1%} may, besides the {worst.clipped_by_method:.2%} that this method clips on fresh data; 127 steps of "
+                f"{worst.scale:.4g} are {127 * worst.scale:.4g}" + _others(clipped),
                 again if ranges.get(worst.name) else f"it was 0 throughout in the calibration: {again}",
             )
         )
@@ -327,6 +328,10 @@ def order(found: Iterable[AuditFinding], strict: bool) -> tuple[AuditFinding, ..
     """Return findings with failures first; `strict` makes all of them failures."""
     made = [replace(finding, severity=FAILURE) if strict else finding for finding in found]
     return tuple(sorted(made, key=lambda finding: (finding.severity != FAILURE, CHECKS.index(finding.check))))
+
+
+def _excess(tensor: TensorDistortion) -> float:
+    return tensor.clipped - tensor.clipped_by_method
 
 
 def _others(tensors: Sequence[TensorDistortion]) -> str:

@@ -36,6 +36,8 @@ class TensorDistortion:
         float32 value of one step.
     clipped : float
         Share of values that round beyond 127 steps, 0 to 1.
+    clipped_by_method : float
+        The same share under the scale that fresh data give: 0 for min-max; entropy and percentile clip on purpose.
     range_use : float
         99.99 % quantile of the magnitudes over 127 steps; 1 where it is that or more. Steps of 1/4096.
     sqnr : float
@@ -47,6 +49,7 @@ class TensorDistortion:
     name: str
     scale: float
     clipped: float
+    clipped_by_method: float
     range_use: float
     sqnr: float
     ratio: float
@@ -71,7 +74,7 @@ def measure_distortion(
         In the order of `scales`; without the tensors that are zero, or not finite, throughout.
     """
     watcher = Watcher(model)
-    tallies = {name: _Tally(scale) for name, scale in scales.items()}
+    tallies = {name: _Tally(scale, fresh.get(name, math.inf)) for name, scale in scales.items()}
     for feed in data:
         values = watcher.watch(feed)
         for name, tally in tallies.items():
@@ -82,6 +85,7 @@ def measure_distortion(
             name,
             tally.scale,
             tally.clipped / tally.count,
+            tally.clipped_by_method / tally.count,
             tally.range_use(),
             decibels(tally.signal, tally.noise),
             max(tally.scale / fresh[name], fresh[name] / tally.scale) if name in fresh else math.nan,
@@ -124,9 +128,9 @@ def decibels(signal: float, noise: float) -> float:
 
 
 class _Tally:
-    def __init__(self, scale: float) -> None:
-        self.scale = scale
-        self.count = self.clipped = 0
+    def __init__(self, scale: float, fitting: float) -> None:
+        self.scale, self.fitting = scale, fitting
+        self.count = self.clipped = self.clipped_by_method = 0
         self.signal = self.noise = 0.0
         self.bins = np.zeros(_BINS, np.int64)
 
@@ -135,6 +139,7 @@ class _Tally:
         steps = finite / self.scale
         self.count += finite.size
         self.clipped += int(np.count_nonzero(np.abs(steps) > _BEYOND))
+        self.clipped_by_method += int(np.count_nonzero(np.abs(finite) > _BEYOND * self.fitting))
         back = np.clip(np.rint(steps), -_LARGEST - 1, _LARGEST) * self.scale
         self.signal += float(np.sum(finite**2))
         self.noise += float(np.sum((finite - back) ** 2))
