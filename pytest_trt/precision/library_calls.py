@@ -22,9 +22,9 @@ from pytest_trt.precision.draw import draw_feed, find_shapes
 
 MODELOPT_COMMAND = 'pip install "nvidia-modelopt[onnx]"'
 
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # What a library is asked to quantise; TensorRT's products and pools.
-QUANTIZED = frozenset({*_WEIGHTED, "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
+QUANTIZED = frozenset({*PRODUCTS, "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
 # The least that ONNX Runtime's converter takes; weights are rounded anew behind it.
 _LEAST = 5.96e-08
 
@@ -102,7 +102,7 @@ def _place_by_onnxruntime(model: ModelProto, keep: list[str]) -> ModelProto:
             "ActivationSymmetric": True,
             "WeightSymmetric": True,
             # TensorRT takes the output of a product in float, behind what it fuses there.
-            "OpTypesToExcludeOutputQuantization": list(_WEIGHTED),
+            "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
             "QDQKeepRemovableActivations": True,
         },
     }
@@ -155,7 +155,7 @@ def _take_biases(model: ModelProto) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for node in model.graph.node:
-        if node.op_type in _WEIGHTED and len(node.input) > 2 and node.input[2]:
+        if node.op_type in PRODUCTS and len(node.input) > 2 and node.input[2]:
             found[node.name] = node.input[2]
             del node.input[2:]
     return found

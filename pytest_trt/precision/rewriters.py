@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from pytest_trt.errors import PrecisionError, SettingsError
 from pytest_trt.precision import graph as graphs
 from pytest_trt.precision.int8 import quantize
-from pytest_trt.precision.library_calls import PLACERS, QUANTIZED, RETYPERS, find_library_lack
+from pytest_trt.precision.library_calls import PLACERS, PRODUCTS, QUANTIZED, RETYPERS, find_library_lack
 from pytest_trt.precision.ordering import sort_nodes
 from pytest_trt.precision.pairs import fill_pairs
 from pytest_trt.precision.sixteen import BF16_OPSET, _fold_batch_norms, _low_tensor, retype
@@ -35,7 +35,7 @@ class Rewritten:
     model : ModelProto
         Checked, sorted, with inferred types. Inputs and outputs have the types of the given one.
     kept_fp32 : tuple of str
-        16-bit precisions: names of nodes that stay in float32.
+        Names of nodes that stay in float32. INT8: convolutions and products that the library leaves in floating point.
     scales : mapping of str to ndarray
         INT8: tensor name to its scale, 0-d per tensor, 1-d per channel; float32.
     """
@@ -123,7 +123,20 @@ def _eight(
             mend="--trt-rewriter=builtin",
         )
     sort_nodes(placed.graph)
-    return Rewritten(graphs.verify(placed), scales=scales)
+    left = tuple(name for name in _find_float_products(placed.graph) if name not in keep)
+    return Rewritten(graphs.verify(placed), left, scales)
+
+
+def _find_float_products(graph: GraphProto) -> list[str]:
+    """Return the convolutions and products that a library has left in floating point: ModelOpt leaves small ones."""
+    makers = {name: node for node in graph.node for name in node.output}
+    found = []
+    for node in graph.node:
+        if node.op_type in PRODUCTS:
+            sides = [makers.get(name) for name in node.input[:2]]
+            if not all(maker is not None and maker.op_type == "DequantizeLinear" for maker in sides):
+                found.append(node.name)
+    return found
 
 
 def _has_pairs(model: ModelProto) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import closing
 
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from pytest_trt.check.workbench import Workbench
 from pytest_trt.errors import ModelError, PrecisionError, SettingsError
 from pytest_trt.hardware import get
 from pytest_trt.lint import lint
@@ -22,7 +24,7 @@ from pytest_trt.precision.sixteen import retype
 from pytest_trt.precision.support import find_lack
 from pytest_trt.records import Settings
 from pytest_trt.runtime import BuildRequest, build_plan
-from pytest_trt.runtime.load import find_builder
+from pytest_trt.runtime.load import discover, find_builder
 from pytest_trt.runtime.modules import RTX_COMMAND
 
 from .models import build, constant, conv_relu, evaluate, feed, kinds, node, run, value
@@ -232,6 +234,18 @@ class TestEight:
         assert "w2" not in made.scales and "w1" in made.scales
         assert next(n for n in made.model.graph.node if n.name == "conv2").input[1] == "w2"
 
+    def test_what_the_library_leaves_in_float_is_declared(self, monkeypatch):
+        monkeypatch.setitem(
+            rewriters.PLACERS,
+            "onnxruntime",
+            lambda model, _: library_calls._place_by_onnxruntime(model, ["conv2", "gemm"]),
+        )
+        assert eight(net(), "onnxruntime").kept_fp32 == ("conv2", "gemm")
+        assert eight(net(), "onnxruntime", keep=["gemm"]).kept_fp32 == ("conv2",)
+
+    def test_nothing_is_left_in_float_by_onnxruntime(self):
+        assert eight(net(), "onnxruntime").kept_fp32 == ()
+
     def test_one_scale_on_both_sides_of_what_only_moves(self):
         make = helper.make_node
         model = build(
@@ -353,6 +367,17 @@ def test_drawn_inputs_fit_the_model():
     assert draw_feed(net(), shapes, np.random.default_rng(0))["x"].dtype == np.float32
     with pytest.raises(ModelError, match="does not load"):
         find_shapes(build([helper.make_node("NoSuch", ["x"], ["y"])], [value("x", [1])], [value("y", [1])]))
+
+
+@pytest.mark.parametrize("typing", ["strong", "weak"])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("rewriter", LIBRARIES)
+def test_a_rewritten_network_conforms_on_the_emulator(rewriter, precision, typing):
+    made = Settings(runtime="emulator", rewriter=rewriter, typing=typing, gpu="a100", seed=0)
+    shapes = [(n, 16, 8, 8) for n in (1, 2, 3)]
+    with closing(Workbench(made, discover(made))) as bench:
+        verdict = bench.judge(net(), precision=precision, profile={"x": tuple(shapes)})
+    assert verdict.passed and verdict.compared > 1000
 
 
 @pytest.fixture(scope="module")
