@@ -274,7 +274,8 @@ class Builder(Threaded):
 
     def _tell(self, plan: Plan) -> None:
         if plan.settings["verbosity"] == "DETAILED":
-            self._reporter.log("VERBOSE", layers.engine_lines(plan.settings["layers"]))
+            told = layers.engine_lines(plan.settings["layers"], self._host.has_new_inspector)
+            self._reporter.log("VERBOSE", told)
 
     def _visit(
         self, plan: Plan, rows: list[dict[str, Any]], model: onnx.ModelProto, config: Any

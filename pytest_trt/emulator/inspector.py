@@ -69,7 +69,9 @@ class Inspector(Recorded):
         if format.name == "JSON":
             return layers.engine_json(rows, self._io(), detailed, self._is_new)
         lines = (
-            layers.engine_lines(rows) if detailed else "Layers:\n" + "\n".join(row["name"] for row in rows)
+            layers.engine_lines(rows, self._is_new)
+            if detailed
+            else "Layers:\n" + "\n".join(row["name"] for row in rows)
         )
         return f"{lines}\n\nBindings:\n" + "\n".join(port["Name"] for port in self._io())
 
@@ -87,4 +89,4 @@ class Inspector(Recorded):
         row = rows[layer_index]
         if format.name == "JSON":
             return json.dumps(layers.layer_value(row, detailed, self._is_new))
-        return layers.engine_lines([row]).partition("\n")[2] if detailed else str(row["name"])
+        return layers.engine_lines([row], self._is_new).partition("\n")[2] if detailed else str(row["name"])

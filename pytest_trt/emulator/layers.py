@@ -35,6 +35,9 @@ _NEW_WORDS = {
 }
 
 
+_NEW_FORMAT = "Row major linear format"
+
+
 def rows_of(steps: list[Step], graph: Graph, elems: Mapping[str, int], kinds: Mapping[str, Any]) -> list[Row]:
     """Return one row a layer: name, kind, working type, and (name, type, dimensions) of inputs and outputs.
 
@@ -115,12 +118,16 @@ def word_of(kind: str) -> str:
     return _NEW_WORDS.get(kind, kind)
 
 
+def _format_word(kind: str, is_new: bool) -> str:
+    return _NEW_FORMAT if is_new else _OLD_WORDS.get(kind, kind)
+
+
 def _described(tensor: list[Any], is_new: bool) -> dict[str, Any]:
     name, kind, dims = tensor
     base: dict[str, Any] = {"Name": name, "Location": "Device", "Dimensions": dims}
     if is_new:
-        return {**base, "Format": "Row major linear format", "Datatype": word_of(kind)}
-    return {**base, "Format/Datatype": _OLD_WORDS.get(kind, kind)}
+        return {**base, "Format": _format_word(kind, is_new), "Datatype": word_of(kind)}
+    return {**base, "Format/Datatype": _format_word(kind, is_new)}
 
 
 def tactic_name(row: Row) -> str:
@@ -155,15 +162,15 @@ def engine_json(rows: list[Row], io: list[dict[str, Any]], detailed: bool, is_ne
     return json.dumps(value, indent=2)
 
 
-def engine_lines(rows: list[Row]) -> str:
-    """Return the layer list as the build log shows it at DETAILED."""
+def engine_lines(rows: list[Row], is_new: bool) -> str:
+    """Return the layer list as the build log shows it at DETAILED; memory formats in the words of the inspector's dialect."""
     lines = []
     for row in rows:
         sides = []
         for side in ("inputs", "outputs"):
             tensors = ", ".join(
                 f"{{ Name: {name}, Dimensions: {json.dumps(dims, separators=(',', ':'))},"
-                f" Datatype: {word_of(kind)}, Format: (Linear) Row major linear format }}"
+                f" Datatype: {word_of(kind)}, Format: (Linear) {_format_word(kind, is_new)} }}"
                 for name, kind, dims in row[side]
             )
             sides.append(f"[ {tensors}]" if tensors else "[]")
