@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import ModelError, RuntimeMissingError, UnsupportedError
 from pytest_trt.records import LogLine
-from pytest_trt.runtime import constraints
+from pytest_trt.runtime import constraints, ranges
 from pytest_trt.runtime.capture import Captured, process_capture
-from pytest_trt.runtime.constraints import sorted_types
 from pytest_trt.runtime.inspect import engine_layers, read_log
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.log import errors_in, keep
 from pytest_trt.runtime.plan import Layers, Plan
-from pytest_trt.runtime.profiles import Profile, add_calibration_profile, add_profiles
+from pytest_trt.runtime.profiles import add_calibration_profile, add_profiles
+from pytest_trt.runtime.request import BuildRequest
 
 if TYPE_CHECKING:
     from pytest_trt.runtime.plans import PlanCache
 
-SCHEMA = 1  # Counts up when a plan built by this file from the same request would differ.
 
+__all__ = ["BuildRequest", "build_plan", "inspect_plan"]
 
 _BF16_SM = 80
 _BF16_MEND = "bf16 needs a GPU of compute capability 8.0 or newer: --trt-precision=fp16"
@@ -37,97 +34,6 @@ _FLAG_MENDS = {
     "FP16": "--trt-typing=strong: the graph is rewritten to fp16",
     "INT8": "--trt-int8=explicit with --trt-typing=strong: a Q/DQ graph",
 }
-
-
-@dataclass(frozen=True)
-class BuildRequest:
-    """All that decides what is built.
-
-    Attributes
-    ----------
-    model : bytes
-        A serialised ONNX model.
-    strongly_typed : bool
-        The graph's types decide; else builder flags may lower the precision.
-    flags, clear : frozenset of str
-        Names of `BuilderFlag` to set (`FP16`) and to clear (`TF32`). A name to clear that does not exist is
-        no error.
-    profile : mapping of str to (min, opt, max), optional
-        Shapes of the dynamic inputs.
-    more_profiles : tuple of such mappings
-        Further optimization profiles, indices 1 and up.
-    outputs : tuple of str
-        Inner tensors to mark as outputs as well.
-    shown : bool
-        The tensors between layers can be shown while the engine runs, where this TensorRT can: fusion stays as it is.
-    workspace_bytes : int, optional
-        Limit of the workspace pool.
-    detailed : bool
-        DETAILED profiling verbosity, so that layers can be inspected.
-    sm : int, optional
-        Compute capability to build for (TensorRT-RTX only); None is that of the runtime's GPU class.
-    dynamic_ranges : mapping of str to float, optional
-        Implicit INT8 (up to 10.x): tensor name to largest absolute value.
-    dummy_range : float, optional
-        For speed trials: under weak typing every tensor gets the range -r to r; under strong typing the graph has it
-        already. `Plan.accurate` is False then.
-    constraints : str
-        Weak typing: `prefer` or `obey`, every layer gets the type of `flags`; `off`, TensorRT chooses.
-    layer_types, output_types : mapping of str to str, optional
-        Weak typing: the precision of single layers by name (that of the ONNX node), the types of single tensors: `fp32`,
-        `fp16`, `bf16`, `int8`. They are obeyed unless `constraints` is `prefer`.
-    """
-
-    model: bytes
-    strongly_typed: bool = True
-    flags: frozenset[str] = frozenset()
-    clear: frozenset[str] = frozenset({"TF32"})
-    profile: Profile | None = None
-    more_profiles: tuple[Profile, ...] = ()
-    outputs: tuple[str, ...] = ()
-    shown: bool = False
-    workspace_bytes: int | None = None
-    detailed: bool = True
-    sm: int | None = None
-    dynamic_ranges: Mapping[str, float] | None = field(default=None)
-    dummy_range: float | None = None
-    constraints: str = "off"
-    layer_types: Mapping[str, str] | None = field(default=None)
-    output_types: Mapping[str, str] | None = field(default=None)
-
-    @property
-    def profiles(self) -> tuple[Profile, ...]:
-        """All optimization profiles, in order."""
-        return (*(() if self.profile is None else (self.profile,)), *self.more_profiles)
-
-    def key(self, rt: Runtime) -> str:
-        """Return the content key of this request on a runtime, hexadecimal."""
-        facts = {
-            "schema": SCHEMA,
-            "plays": rt.plays,
-            "product": rt.product,
-            "gpu": rt.gpu.name,
-            "sm": self.sm or rt.gpu.sm,
-            "device": rt.device,
-            "model": hashlib.sha256(self.model).hexdigest(),
-            "strong": self.strongly_typed,
-            "flags": sorted(self.flags),
-            "clear": sorted(self.clear),
-            "profiles": [
-                {name: [list(map(int, shape)) for shape in shapes] for name, shapes in profile.items()}
-                for profile in self.profiles
-            ],
-            "outputs": list(self.outputs),
-            "shown": self.shown,
-            "workspace": self.workspace_bytes,
-            "detailed": self.detailed,
-            "ranges": sorted((self.dynamic_ranges or {}).items()),
-            "dummy": self.dummy_range,
-            "constraints": self.constraints,
-            "layer types": sorted_types(self.layer_types),
-            "output types": sorted_types(self.output_types),
-        }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def build_plan(
@@ -241,7 +147,7 @@ class _Build:
             network.mark_unfused_tensors_as_debug_tensors()
         config = self._made(builder.create_builder_config(), "a builder config")
         flags = self._configure(config)
-        self._set_ranges(network)
+        ranges.set_ranges(self.rt, network, self.request, self._refused)
         constraints.constrain(self.rt, network, self.request)
         refusal = add_profiles(builder, network, config, self.request.profiles)
         if refusal:
@@ -393,28 +299,6 @@ class _Build:
         config.num_compute_capabilities = 1
         if not config.set_compute_capability(getattr(self.trt.ComputeCapability, name), 0):
             raise self._refused(f"did not take the compute capability {name}")
-
-    def _set_ranges(self, network: Any) -> None:
-        ranges, dummy = self.request.dynamic_ranges or {}, self.request.dummy_range
-        if self.request.strongly_typed:
-            dummy = None  # the graph has it
-        if not ranges and dummy is None:
-            return
-        if not self.rt.features.dynamic_ranges:
-            raise UnsupportedError(
-                f"{self.rt.title} has no implicit INT8",
-                why="dynamic ranges and calibrators ended with TensorRT 10.x",
-                mend="--trt-int8=explicit",
-            )
-        tensors = [network.get_input(index) for index in range(network.num_inputs)]
-        for index in range(network.num_layers):
-            layer = network.get_layer(index)
-            tensors += [layer.get_output(slot) for slot in range(layer.num_outputs)]
-        for tensor in tensors:
-            if tensor is not None and (dummy is not None or tensor.name in ranges):
-                limit = float(dummy if dummy is not None else ranges[tensor.name])
-                if not tensor.set_dynamic_range(-limit, limit):
-                    raise self._refused(f"did not take the range {limit} of tensor {tensor.name!r}")
 
 
 def _parser_words(error: Any) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pytest_trt.runtime.build import BuildRequest
     from pytest_trt.runtime.load import Runtime
+    from pytest_trt.runtime.request import BuildRequest
 
 _MEMBERS = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "INT8"}
 _FLOATING = ("FLOAT", "HALF", "BF16")
@@ -147,8 +147,3 @@ def _no_such(what: str, name: str, names: Any) -> Exception:
     from pytest_trt.precision.graph import no_such  # it loads onnx
 
     return no_such(what, name, names)
-
-
-def sorted_types(types: Mapping[str, str] | None) -> list[tuple[str, str]]:
-    """Return types by name as a list that does not depend on their order."""
-    return sorted((types or {}).items())
