@@ -9,7 +9,8 @@ here from the Python bindings that NVIDIA publishes; it is not asked of the code
 
 - A version that has the route has to pass the suites (`test_build.py` aside: it is about real libraries), with no skip but those
   that say why in words, and its builds must show the route: what each build asked of TensorRT's API is recorded on the way.
-- A version that lacks it has to refuse, and the message has to name the version and an option that works.
+- A version that lacks it has to refuse, and the message has to name the version and an option that works. Options that contradict
+  each other on every version are refused as well; there the message names an option that works.
 
 It is the emulator, TensorRT's API played over ONNX Runtime, that runs; no TensorRT executes. Exit status 1: a failure, a silent
 skip, a route that was not taken, or a refusal without the words.
@@ -81,6 +82,14 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Lack:
+    """Why a route is refused: options of which the refusal names one, and whether another version has the route."""
+
+    ways: tuple[str, ...]
+    of_version: bool
+
+
+@dataclass(frozen=True)
 class Cell:
     """One run: a version on a GPU class, a route, and the precisions that go together."""
 
@@ -88,7 +97,7 @@ class Cell:
     gpu: str
     route: Route
     precisions: tuple[str, ...]
-    lacks: tuple[str, ...]  # options that a refusal may name as the way that works; empty: it has the route
+    lack: Lack | None  # None: the version has the route
 
 
 @dataclass(frozen=True)
@@ -137,10 +146,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for trouble in shorten(row.trouble):
                     print(f"  TROUBLE {trouble}", flush=True)
     bad = [row for row in rows if row.trouble]
-    refused = sum(bool(row.cell.lacks) for row in rows)
+    refused = sum(row.cell.lack is not None for row in rows)
     print(
-        f"\n{len(rows)} rows: {len(rows) - refused - sum(not r.cell.lacks for r in bad)} pass,"
-        f" {refused - sum(bool(r.cell.lacks) for r in bad)} are refused in words, {len(bad)} are in trouble;"
+        f"\n{len(rows)} rows: {len(rows) - refused - sum(not r.cell.lack for r in bad)} pass,"
+        f" {refused - sum(r.cell.lack is not None for r in bad)} are refused in words, {len(bad)} are in trouble;"
         f" {sum(row.passed for row in rows)} tests passed, {time.perf_counter() - begin:.0f} s"
     )
     for words, count in sorted(skips.items()):
@@ -155,46 +164,57 @@ def find_cells(versions: Sequence[str], gpus: Sequence[str], precisions: Sequenc
         floats = [name for name in offered if name in FLOATS]
         for typing, constraints in itertools.product(TYPINGS, CONSTRAINTS):
             route = Route(typing, constraints)
-            fates: dict[tuple[str, ...], list[str]] = {}
+            fates: dict[Lack | None, list[str]] = {}
             for name in floats:
                 fates.setdefault(find_lack(version, route, name), []).append(name)
-            for lacks, names in fates.items():
-                yield Cell(version, gpu, route, tuple(names), lacks)
+            for lack, names in fates.items():
+                yield Cell(version, gpu, route, tuple(names), lack)
             if "int8" in offered:
                 for int8, hybrid in itertools.product(INT8, HYBRIDS):
                     route = Route(typing, constraints, int8, hybrid)
                     yield Cell(version, gpu, route, ("int8",), find_lack(version, route, "int8"))
 
 
-def find_lack(version: str, route: Route, precision: str) -> tuple[str, ...]:
-    """Return the words by which a refusal may name the way that works; empty where the version has the route.
+def find_lack(version: str, route: Route, precision: str) -> Lack | None:
+    """Return why a version has to refuse a route; None where it has it.
 
     Source: names in the bindings. Weak typing, precision constraints and calibrators end with TensorRT 10.16, and
-    TensorRT-RTX 1.7 has none of them; `STRONGLY_TYPED` and `BuilderFlag.BF16` begin with 10.0.
+    TensorRT-RTX 1.7 has none of them; `STRONGLY_TYPED` and `BuilderFlag.BF16` begin with 10.0. Constraints and calibrators are of
+    weakly typed networks. A constraint names one type for every layer, so it excludes INT8 beside another type.
     """
     product, _, number = version.partition("-")
     major = int(number.partition(".")[0])
     weak = product == "tensorrt" and major < 11
     strong = product == "tensorrt_rtx" or major >= 10
-    words: list[str] = []
-    if route.typing == "weak" and not weak:
-        words.append("--trt-typing=strong")
-    if route.typing == "strong" and not strong:
-        words.append("--trt-typing=weak")
-    if route.constraints != "off" and route.typing == "strong":
-        words += ["--trt-constraints=off"] + ["--trt-typing=weak"] * weak
-    if route.int8 == "implicit" and precision == "int8" and route.typing == "strong":
-        words += ["--trt-int8=explicit"] + ["--trt-typing=weak"] * weak
-    if precision == "bf16" and route.typing == "weak" and weak and major < 10:
-        words += ["fp16", "--trt-precision"]
-    return tuple(words)
+    implicit = route.int8 == "implicit" and precision == "int8"
+    hybrid = route.hybrid != "off" and precision == "int8"
+    lacks = [
+        (route.typing == "weak" and not weak, ("--trt-typing=strong",)),
+        (route.typing == "strong" and not strong, ("--trt-typing=weak",)),
+        (route.constraints != "off" and not weak, ("--trt-constraints=off",)),
+        (implicit and not weak, ("--trt-int8=explicit",)),
+        (precision == "bf16" and route.typing == "weak" and not strong, ("fp16",)),
+    ]
+    contradictions = [
+        (
+            route.constraints != "off" and route.typing == "strong",
+            ("--trt-constraints=off", "--trt-typing=weak"),
+        ),
+        (implicit and route.typing == "strong", ("--trt-int8=explicit", "--trt-typing=weak")),
+        (hybrid and route.constraints != "off", ("--trt-constraints=off", "--trt-hybrid=off")),
+    ]
+    of_version = tuple(way for lacking, ways in lacks for way in ways if lacking)
+    if of_version:
+        return Lack(of_version, True)
+    ways = tuple(way for lacking, ways in contradictions for way in ways if lacking)
+    return Lack(ways, False) if ways else None
 
 
 def run(cell: Cell, networks: bool = False) -> tuple[list[Row], Counter[str]]:
     """Return the rows of one run and the words of its skips."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
-        where = [PROBE] if cell.lacks else ["suites"]
+        where = [PROBE] if cell.lack else ["suites"]
         left = LEFT_OUT[:1] if networks else LEFT_OUT
         command = [
             *(sys.executable, "-m", "pytest", *where, "-q", "-p", "no:cacheprovider", "-p", "route_spy"),
@@ -214,7 +234,7 @@ def run(cell: Cell, networks: bool = False) -> tuple[list[Row], Counter[str]]:
         )
         found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"tests": {}}
     printed = ended.stdout + ended.stderr
-    if cell.lacks:
+    if cell.lack:
         return [judge_refusal(cell, name, found["tests"], printed) for name in cell.precisions], Counter()
     rows = [judge_run(cell, name, found["tests"], printed) for name in cell.precisions]
     skips = Counter(
@@ -267,10 +287,11 @@ def judge_refusal(cell: Cell, precision: str, tests: dict[str, Any], printed: st
     trouble = []
     if count["passed"] or (mine and not count["failed"]):
         trouble.append(f"not refused: {dict(count)}")
-    if f"({cell.version}" not in words and title_of(cell.version) not in words:
+    assert cell.lack is not None
+    if cell.lack.of_version and f"({cell.version}" not in words and title_of(cell.version) not in words:
         trouble.append(f"the refusal does not name the version: {first_error(words)}")
-    if not any(way in words for way in cell.lacks):
-        trouble.append(f"the refusal names none of {', '.join(cell.lacks)}: {first_error(words)}")
+    if not any(way in words for way in cell.lack.ways):
+        trouble.append(f"the refusal names none of {', '.join(cell.lack.ways)}: {first_error(words)}")
     return Row(cell, precision, 0, 0, 0, f"refused: {first_error(words)}", tuple(trouble))
 
 
@@ -339,7 +360,7 @@ def first_error(words: str) -> str:
 
 def cells_of(row: Row) -> tuple[str, ...]:
     """Return the row as texts."""
-    numbers = ("-",) * 3 if row.cell.lacks else tuple(str(n) for n in (row.passed, row.failed, row.skipped))
+    numbers = ("-",) * 3 if row.cell.lack else tuple(str(n) for n in (row.passed, row.failed, row.skipped))
     return (row.cell.version, row.cell.gpu, row.cell.route.name, row.precision, *numbers, row.words)
 
 

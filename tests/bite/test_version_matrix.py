@@ -36,8 +36,8 @@ def matrix():
     del sys.modules[spec.name]
 
 
-def cell_of(matrix, route, version="tensorrt-11.4", lacks=(), precision="int8"):
-    return matrix.Cell(version, "a100", route, (precision,), lacks)
+def cell_of(matrix, route, version="tensorrt-11.4", lack=None, precision="int8"):
+    return matrix.Cell(version, "a100", route, (precision,), lack)
 
 
 def ended(outcome="passed", words="", **asked):
@@ -101,35 +101,44 @@ def test_nothing_ran(matrix):
 
 
 def test_refusals_need_the_version_and_the_way(matrix):
-    cell = cell_of(matrix, matrix.Route("weak"), lacks=("--trt-typing=strong",))
-
-    def judged(outcome, words):
+    def judged(outcome, words, of_version=True):
+        lack = matrix.Lack(("--trt-typing=strong",), of_version)
+        cell = cell_of(matrix, matrix.Route("weak"), lack=lack)
         return "\n".join(matrix.judge_refusal(cell, "int8", ended(outcome, words), "").trouble)
 
     assert judged("failed", REFUSED) == ""
     assert "not refused" in judged("passed", "")
     assert "does not name the version" in judged("failed", REFUSED.replace("tensorrt-11.4.0.106", "it"))
+    assert judged("failed", REFUSED.replace("tensorrt-11.4.0.106", "it"), of_version=False) == ""
     assert "names none of" in judged("failed", REFUSED.replace("strong or auto", "other"))
     assert "not refused" in judged("skipped", REFUSED)
 
 
+HAS, LACKS, CONTRADICTS = "has", "lacks", "contradicts"
+
+
 @pytest.mark.parametrize(
-    ("version", "route", "precision", "lacks"),
+    ("version", "route", "precision", "fate"),
     [
-        ("tensorrt-8.6.1", ("weak",), "bf16", True),
-        ("tensorrt-10.0.1", ("weak",), "bf16", False),
-        ("tensorrt-8.6.1", ("strong",), "fp16", True),
-        ("tensorrt-10.16", ("weak", "obey"), "fp16", False),
-        ("tensorrt-10.16", ("strong", "obey"), "fp16", True),
-        ("tensorrt-10.16", ("weak", "off", "implicit"), "int8", False),
-        ("tensorrt-10.16", ("strong", "off", "implicit"), "int8", True),
-        ("tensorrt-11.0", ("weak",), "fp16", True),
-        ("tensorrt_rtx-1.7", ("strong", "off", "explicit", "fp16"), "int8", False),
-        ("tensorrt_rtx-1.7", ("weak",), "int8", True),
+        ("tensorrt-8.6.1", ("weak",), "bf16", LACKS),
+        ("tensorrt-10.0.1", ("weak",), "bf16", HAS),
+        ("tensorrt-8.6.1", ("strong",), "fp16", LACKS),
+        ("tensorrt-10.16", ("weak", "obey"), "fp16", HAS),
+        ("tensorrt-10.16", ("strong", "obey"), "fp16", CONTRADICTS),
+        ("tensorrt-11.0", ("strong", "obey"), "fp16", LACKS),
+        ("tensorrt-10.16", ("weak", "off", "implicit"), "int8", HAS),
+        ("tensorrt-10.16", ("strong", "off", "implicit"), "int8", CONTRADICTS),
+        ("tensorrt_rtx-1.7", ("strong", "off", "implicit"), "int8", LACKS),
+        ("tensorrt-10.16", ("weak", "obey", "explicit", "fp16"), "int8", CONTRADICTS),
+        ("tensorrt-10.16", ("weak", "obey", "explicit", "fp16"), "fp16", HAS),
+        ("tensorrt-11.0", ("weak",), "fp16", LACKS),
+        ("tensorrt_rtx-1.7", ("strong", "off", "explicit", "fp16"), "int8", HAS),
+        ("tensorrt_rtx-1.7", ("weak",), "int8", LACKS),
     ],
 )
-def test_which_version_lacks_which_route(matrix, version, route, precision, lacks):
-    assert bool(matrix.find_lack(version, matrix.Route(*route), precision)) == lacks
+def test_which_version_lacks_which_route(matrix, version, route, precision, fate):
+    lack = matrix.find_lack(version, matrix.Route(*route), precision)
+    assert (HAS if lack is None else LACKS if lack.of_version else CONTRADICTS) == fate
 
 
 def test_every_version_route_and_precision_has_a_cell(matrix):
