@@ -249,9 +249,9 @@ def judge_tensors(
                 _excess(worst),
                 allowed,
                 f"tensor {worst.name!r}: {worst.clipped:.2%} of its values lie beyond its INT8 range",
-                f"{allowed:.1%} may, besides the {worst.clipped_by_method:.2%} that this method clips on fresh data; 127 steps of "
+                f"{allowed:.1%} may, besides {worst.clipped_by_method:.2%} that this method clips on fresh data; 127 steps of "
                 f"{worst.scale:.4g} are {127 * worst.scale:.4g}" + _others(clipped),
-                again if ranges.get(worst.name) else f"it was 0 throughout in the calibration: {again}",
+                again,
             )
         )
     unused = sorted((t for t in tensors if t.range_use < limits.range_use), key=lambda t: t.range_use)
@@ -298,7 +298,9 @@ def judge_tensors(
                 worst.ratio,
                 limits.scale_ratio_failure if hard else limits.scale_ratio,
                 f"tensor {worst.name!r}: its scale is {worst.ratio:.3g} times off what fresh data give",
-                f"{worst.scale:.4g} a step, more than {limits.scale_ratio:g} times off" + _others(apart),
+                f"{worst.scale:.4g} a step, more than {limits.scale_ratio:g} times off"
+                + ("" if ranges.get(worst.name) else "; in the calibration it was 0 throughout")
+                + _others(apart),
                 again,
             )
         )
