@@ -12,12 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from onnx import GraphProto, NodeProto, helper
+from onnx import NodeProto, helper
 
 from pytest_trt.emulator import dtypes
 from pytest_trt.emulator.constants import Constants
 from pytest_trt.emulator.graph import Graph
 from pytest_trt.emulator.integer import IntegerProduct, find_product, lower_product
+from pytest_trt.emulator.subgraphs import holds_halves, native_parts, outer_names
 
 # Results are among the inputs (or zero), so rounding them again changes nothing.
 _EXACT = frozenset(
@@ -284,7 +285,7 @@ class _Lowering:
         for part in step.nodes:
             for attribute in part.attribute:
                 if attribute.type == attribute.GRAPH:
-                    step.reads = _unique([*step.reads, *_outer_names(attribute.g)])
+                    step.reads = _unique([*step.reads, *outer_names(attribute.g)])
         return step
 
     def _rounding(
@@ -340,60 +341,13 @@ class _Lowering:
             elif attribute.type == attribute.INT and attribute.i in dtypes.HALVES:
                 if attribute.name in _TYPED_ATTRIBUTES or (attribute.name == "to" and copy.op_type == "Cast"):
                     attribute.i = dtypes.FLOAT
-            elif attribute.type == attribute.GRAPH and _holds_halves(attribute.g):
-                return self._native(node, copy)
+            elif attribute.type == attribute.GRAPH and holds_halves(attribute.g):
+                return native_parts(node, copy, self.graph)
         return [copy]
-
-    def _native(self, node: NodeProto, copy: NodeProto) -> list[NodeProto]:
-        """Keep a node with a 16-bit subgraph as it is, between Casts; its inside rounds by itself."""
-        parts = []
-        native = NodeProto()
-        native.CopyFrom(node)
-        native.name = ""
-        for position, name in enumerate(copy.input):
-            elem = self.graph.tensor(node.input[position]).elem
-            if elem in dtypes.HALVES:
-                native.input[position] = f"{name}@to_{node.name}"
-                parts.append(helper.make_node("Cast", [name], [native.input[position]], to=elem))
-        after = []
-        for position, name in enumerate(copy.output):
-            if self.graph.tensor(node.output[position]).elem in dtypes.HALVES:
-                native.output[position] = f"{name}@native"
-                after.append(helper.make_node("Cast", [native.output[position]], [name], to=dtypes.FLOAT))
-            else:
-                native.output[position] = name
-        return [*parts, native, *after]
 
 
 def _unique(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
-
-
-def _outer_names(graph: GraphProto) -> list[str]:
-    own = {name for node in graph.node for name in node.output}
-    own |= {value.name for value in graph.input}
-    own |= {tensor.name for tensor in graph.initializer}
-    used = [name for node in graph.node for name in node.input if name]
-    used += [value.name for value in graph.output]
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == attribute.GRAPH:
-                used += _outer_names(attribute.g)
-    return [name for name in used if name not in own]
-
-
-def _holds_halves(graph: GraphProto) -> bool:
-    if any(tensor.data_type in dtypes.HALVES for tensor in graph.initializer):
-        return True
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == attribute.TENSOR and attribute.t.data_type in dtypes.HALVES:
-                return True
-            if attribute.type == attribute.INT and attribute.name == "to" and attribute.i in dtypes.HALVES:
-                return True
-            if attribute.type == attribute.GRAPH and _holds_halves(attribute.g):
-                return True
-    return False
 
 
 def lower(graph: Graph, policy: Policy, outputs: list[str]) -> Lowered:
