@@ -222,10 +222,14 @@ def _stored(
         return bound
     bound = _clean(bound)
     fusable = name not in keep and is_fusable(graph, node, name)
-    if kind != "fp32" and not contract.weak and fusable and contract.fused:
+    if kind != "fp32" and not contract.may_stay_wide and fusable and contract.fused:
         # Kept in FP32 on the way to its reader: one rounding to FP32.
         return _clean(_in_fp32(bound, kind))
-    may_skip = fusable or (contract.weak and kind != "fp32") or _may_merge(graph, node, name, contract, keep)
+    may_skip = (
+        fusable
+        or (contract.may_stay_wide and kind != "fp32")
+        or _may_merge(graph, node, name, contract, keep)
+    )
     may_skip = may_skip or (kind != "fp32" and name not in keep and _is_requantised(graph, name))
     return store(bound, kind, may_skip=may_skip, ties=contract.ties, flush=contract.flush)
 
@@ -250,7 +254,7 @@ def _may_merge(graph: Graph, node: Node, name: str, contract: Contract, keep: fr
 def _certain(graph: Graph, node: Node, kind: str, contract: Contract, keep: frozenset[str]) -> str | None:
     """Return the format that a node's only output is stored in, whatever a builder fuses; None where that is open."""
     name = node.outputs[0]
-    if len(node.outputs) != 1 or kind not in FORMATS or (contract.weak and kind != "fp32"):
+    if len(node.outputs) != 1 or kind not in FORMATS or (contract.may_stay_wide and kind != "fp32"):
         return None
     open_ = is_fusable(graph, node, name) or _may_merge(graph, node, name, contract, keep)
     open_ = open_ or (kind != "fp32" and _is_requantised(graph, name))

@@ -82,24 +82,18 @@ class Subject:
     @cached_property
     def contract(self) -> Contract:
         """What this build promises about its arithmetic."""
-        precision = self.prepared.precision
+        prepared, precision = self.prepared, self.prepared.precision
         return Contract(
             tf32=precision == "tf32",
             sm=self.rt.gpu.sm,
-            weak=self._may_stay_fp32,
+            weak=not prepared.strong and (precision in ("fp16", "bf16") or prepared.hybrid != "off"),
+            obeyed=prepared.constraints == "obey",
             statistics=True,
             accumulate="fp16" if "half" in self.allow and precision == "fp16" else "fp32",
             ties="any" if "ties" in self.allow else "even",
             flush="flush" in self.allow,
             nan="any" if "nan" in self.allow else "propagate",
         )
-
-    @property
-    def _may_stay_fp32(self) -> bool:
-        """True where builder flags only permit a 16-bit type: a layer may as well be computed in float32."""
-        prepared = self.prepared
-        is_16 = prepared.precision in ("fp16", "bf16") or prepared.hybrid != "off"
-        return is_16 and not prepared.strong and prepared.constraints != "obey"
 
     @property
     def request(self) -> BuildRequest:

@@ -29,7 +29,9 @@ class Contract:
     integer : bool
         INT8 products are summed in INT32 (exactly). False admits a float kernel on the dequantised values.
     weak : bool
-        Weak typing: any tensor may be stored in the low type or in FP32.
+        Weak typing: any tensor may be stored in the low type or in FP32, and when constants are rounded is the builder's choice.
+    obeyed : bool
+        Weak typing with an order for every layer: tensors are stored in the low type, constants are as under `weak`.
     algorithm : str
         How sums of products may be formed: `direct`, or besides it `splitk`, `winograd` or `fft`.
     statistics : bool
@@ -53,6 +55,7 @@ class Contract:
     fused: bool = True
     integer: bool = True
     weak: bool = False
+    obeyed: bool = False
     algorithm: str = "direct"
     statistics: bool = False
     likely: bool = False
@@ -60,6 +63,11 @@ class Contract:
     ties: str = "even"
     flush: bool = False
     nan: str = "propagate"
+
+    @property
+    def may_stay_wide(self) -> bool:
+        """True where a builder is free to store a 16-bit tensor in FP32."""
+        return self.weak and not self.obeyed
 
     def unfused(self) -> Contract:
         """Return the contract of the rung `unfused`: the union of stored and not stored, integer and float."""

@@ -1,0 +1,44 @@
+"""Weak typing with an order for every layer: what a free builder may do is wrong there."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_trt.check.workbench import Workbench
+from pytest_trt.records import Settings
+from pytest_trt.runtime.load import discover
+from pytest_trt.strategies import corners
+from tests.bite.checking import checked
+
+CASE = corners("motif")[0]
+
+
+def bench(constraints, *faults, typing="weak", emulate="tensorrt-10.13"):
+    shipped = tuple(f"pytest_trt.emulator.faults:{name}" for name in faults)
+    made = Settings(
+        runtime="emulator",
+        gpu="t4",
+        emulate=emulate,
+        typing=typing,
+        constraints=constraints,
+        faults=shipped,
+    )
+    return Workbench(made, discover(made))
+
+
+@pytest.mark.parametrize("constraints", ["off", "prefer", "obey"])
+@pytest.mark.parametrize("emulate", ["tensorrt-8.6.1", "tensorrt-10.13"])
+def test_an_honest_engine_conforms(constraints, emulate):
+    assert not checked(bench(constraints, emulate=emulate), CASE, "fp16")
+
+
+@pytest.mark.parametrize(("constraints", "want"), [("off", False), ("prefer", False), ("obey", True)])
+def test_a_layer_in_float32_is_wrong_where_the_order_binds(constraints, want):
+    found = checked(bench(constraints, "one_layer_stays_fp32"), CASE, "fp16")
+    assert ("precision" in found) == want
+
+
+@pytest.mark.parametrize(("constraints", "want"), [("off", False), ("obey", True)])
+def test_the_numbers_tell_what_the_layer_list_hides(constraints, want):
+    found = checked(bench(constraints, "layer_list_of_what_did_not_run"), CASE, "fp16")
+    assert bool(found & {"interval", "certificate"}) == want
