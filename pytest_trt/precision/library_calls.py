@@ -23,8 +23,7 @@ from pytest_trt.precision.draw import draw_feed, find_shapes
 MODELOPT_COMMAND = 'pip install "nvidia-modelopt[onnx]"'
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-# What a library is asked to quantise; TensorRT's products and pools.
-QUANTIZED = frozenset({*PRODUCTS, "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
+_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 # The least that ONNX Runtime's converter takes; weights are rounded anew behind it.
 _LEAST = 5.96e-08
 
@@ -82,7 +81,7 @@ def _place_by_onnxruntime(model: ModelProto, keep: list[str]) -> ModelProto:
     from onnxruntime.quantization.calibrate import TensorsData
 
     kinds = {node.op_type for node in model.graph.node}
-    chosen = sorted(kinds & QUANTIZED)
+    chosen = sorted(kinds & {*PRODUCTS, *_POOLS})
     # The numbers are written later: every float tensor has the same range here.
     one = (np.float32(-1.0), np.float32(1.0))
     types = graphs.element_types(model)

@@ -16,7 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from pytest_trt.errors import PrecisionError, SettingsError
 from pytest_trt.precision import graph as graphs
 from pytest_trt.precision.int8 import quantize
-from pytest_trt.precision.library_calls import PLACERS, PRODUCTS, QUANTIZED, RETYPERS, find_library_lack
+from pytest_trt.precision.library_calls import PLACERS, PRODUCTS, RETYPERS, find_library_lack
 from pytest_trt.precision.ordering import sort_nodes
 from pytest_trt.precision.pairs import fill_pairs
 from pytest_trt.precision.sixteen import BF16_OPSET, _fold_batch_norms, _low_tensor, retype
@@ -107,8 +107,8 @@ def _eight(
     grid: str,
     keep: frozenset[str],
 ) -> Rewritten:
-    # Where no product and no pool is, no library has a rule: inputs and outputs are quantised, as with the builtin.
-    plain = all(node.op_type not in QUANTIZED for node in model.graph.node)
+    # Both libraries begin at products; a graph without one has its pools, or inputs and outputs, quantised as by the builtin.
+    plain = all(node.op_type not in PRODUCTS for node in model.graph.node)
     if rewriter == "builtin" or plain or _has_pairs(model):
         made, scales = quantize(model, ranges, folded=folded, grid=grid, keep=keep)
         return Rewritten(made, scales=scales)
@@ -119,7 +119,7 @@ def _eight(
     if not scales:
         raise PrecisionError(
             f"{rewriter} puts no Q/DQ pair into this model",
-            why="its rules leave every convolution, product and pool in floating point",
+            why="its rules leave every convolution and product in floating point",
             mend="--trt-rewriter=builtin",
         )
     sort_nodes(placed.graph)

@@ -262,12 +262,11 @@ class TestEight:
         made = eight(model, "onnxruntime", feed((1, 3, 9, 9)))
         assert made.scales["c"] == made.scales["p"]
 
-    def test_a_graph_of_other_operators_is_quantised_as_well(self):
-        model = build(
-            [helper.make_node("Relu", ["x"], ["y"], name="relu")], [value("x", [4])], [value("y", [4])]
-        )
-        made = eight(model, "onnxruntime", feed((4,)))
-        assert set(made.scales) == {"x", "y"}
+    @pytest.mark.parametrize("operator", ["Relu", "GlobalAveragePool"])
+    def test_a_graph_without_products_is_quantised_as_by_the_builtin(self, operator):
+        nodes = [helper.make_node(operator, ["x"], ["y"], name="only")]
+        model = build(nodes, [value("x", [1, 2, 4, 4])], [value("y", None)])
+        assert set(eight(model, "onnxruntime", feed((1, 2, 4, 4))).scales) == {"x", "y"}
 
     def test_a_graph_with_pairs_of_its_own_is_left_alone(self):
         own, _ = quantize(net(), measure_ranges(net(), [X]), folded=True)
