@@ -37,7 +37,7 @@ class TensorDistortion:
     clipped : float
         Share of values that round beyond 127 steps, 0 to 1.
     clipped_by_method : float
-        The same share under the scale that fresh data give: 0 for min-max; entropy and percentile clip on purpose.
+        The same share under the scale that fresh data give, over the slack: 0 for min-max; others clip on purpose.
     range_use : float
         99.99 % quantile of the magnitudes over 127 steps; 1 where it is that or more. Steps of 1/4096.
     sqnr : float
@@ -56,7 +56,12 @@ class TensorDistortion:
 
 
 def measure_distortion(
-    model: ModelProto, scales: Mapping[str, float], fresh: Mapping[str, float], data: Iterable[Feed]
+    model: ModelProto,
+    scales: Mapping[str, float],
+    fresh: Mapping[str, float],
+    data: Iterable[Feed],
+    *,
+    slack: float = 1.0,
 ) -> tuple[TensorDistortion, ...]:
     """Return what scales do to the tensors of a float32 model over some data.
 
@@ -67,6 +72,8 @@ def measure_distortion(
         Tensor name to its scale, and to the one that it should have.
     data : iterable of mapping of str to ndarray
         Inputs of the model; read once.
+    slack : float
+        What the method clips is counted with its scale over this: a threshold of entropy is an estimate.
 
     Returns
     -------
@@ -74,7 +81,7 @@ def measure_distortion(
         In the order of `scales`; without the tensors that are zero, or not finite, throughout.
     """
     watcher = Watcher(model)
-    tallies = {name: _Tally(scale, fresh.get(name, math.inf)) for name, scale in scales.items()}
+    tallies = {name: _Tally(scale, fresh.get(name, math.inf) / slack) for name, scale in scales.items()}
     for feed in data:
         values = watcher.watch(feed)
         for name, tally in tallies.items():

@@ -96,6 +96,16 @@ def test_what_a_method_clips_on_purpose_is_let_pass():
     assert "clipped" in audit(conv_relu(), dict(by_method), DATA, fresh=FRESH, thresholds=lax).flags
 
 
+def test_only_entropy_has_slack_in_what_it_clips(monkeypatch):
+    monkeypatch.setattr("pytest_trt.precision.calibration._BINS", {"entropy": 256})
+    lax = Thresholds(activation_sqnr=0.0, logit_sqnr=0.0)
+    spread = [{"x": np.tile(np.linspace(-1, 1, 75, dtype=np.float32), 100).reshape(100, 3, 5, 5)}]
+    wide = dict(calibrate(conv_relu(), Calibration(spread)))
+    tight = {name: amax / 1.19 for name, amax in wide.items()}
+    assert "clipped" in audit(conv_relu(), tight, spread, thresholds=lax).flags
+    assert "clipped" not in audit(conv_relu(), tight, spread, method="entropy", thresholds=lax).flags
+
+
 def test_a_tensor_that_never_moved_is_told():
     found = audit(conv_relu(), ranges(y=0.0), DATA, fresh=FRESH)
     apart = next(finding for finding in found.findings if finding.check == SCALE)
@@ -155,6 +165,8 @@ def test_distortion_in_numbers():
     (found,) = measure_distortion(model, {"x": 0.005}, {"x": 0.01}, [{"x": x[:400]}, {"x": x[400:]}])
     assert found.clipped == pytest.approx(1 - 0.637, abs=2e-3)
     assert (found.clipped_by_method, found.range_use, found.ratio) == (0.0, 1.0, 2.0)
+    (slack,) = measure_distortion(model, {"x": 0.005}, {"x": 0.01}, [{"x": x}], slack=2.0)
+    assert slack.clipped_by_method == slack.clipped == found.clipped
     back = np.clip(np.rint(x.astype(np.float64) / 0.005), -128, 127) * 0.005
     assert found.sqnr == pytest.approx(10 * math.log10((x**2).sum() / ((x - back) ** 2).sum()), rel=1e-5)
     (wide,) = measure_distortion(model, {"x": 0.1}, {"x": 0.1}, [{"x": x}])
