@@ -6,6 +6,7 @@ import inspect
 import logging
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -168,10 +169,12 @@ def _give_biases(model: ModelProto, biases: dict[str, str]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the libraries' progress reports off the terminal for a while; each has loggers of its own levels."""
+    """Keep the libraries' progress reports and deprecations off the terminal for a while; each has loggers of its own levels."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a library should no longer call is not the user's to mend
+            yield
     finally:
         logging.disable(before)

@@ -154,3 +154,11 @@ def test_another_shape_or_type_is_another_output():
 def test_weights_that_are_not_here_are_not_rewritten():
     with pytest.raises(ModelError, match="weights are not in it"):
         mend(POSITIVE["weights-beside"]())
+
+
+def test_sequences_are_compared_one_by_one():
+    nodes = [("Identity", "x", "i"), ("Relu", "i", "r"), ("SplitToSequence", "r n", "y", {"axis": 1})]
+    model = build(nodes, {"n": np.array([5, 27])})
+    element = helper.make_tensor_type_proto(F32, None)
+    model.graph.output[0].CopyFrom(helper.make_value_info("y", helper.make_sequence_type_proto(element)))
+    assert mend(model).compared == 3 * 32 * 8 * 8
