@@ -141,6 +141,10 @@ def pytest_runtest_makereport(
     running = session.running
     if call.when == "call" and running is not None and running.tally is not None:
         item.user_properties.append((PROPERTY, running.tally.to_text()))
+    if call.excinfo is not None and session.settings.report_dir is not None:
+        from pytest_trt.report.failures import attach_failure  # only where a report is written
+
+        attach_failure(item, call.excinfo.value)
     return (yield)
 
 

@@ -41,7 +41,8 @@ from pytest_trt.numerics.battery import Scale, kinds_for
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
 from pytest_trt.numerics.judge import measure
-from pytest_trt.precision.proof import Proof, prove, remark
+from pytest_trt.precision.attribution import typed_products
+from pytest_trt.precision.proof import Proof, complaint, prove, remark
 from pytest_trt.records import (
     CONFORMS,
     SUSPICIOUS,
@@ -399,25 +400,25 @@ class Workbench:
         """
         prepared = subject.prepared
         own = {node.op for node in examiner.source.nodes} & {"QuantizeLinear", "DequantizeLinear"}
-        proof = prove(subject.plan.layers, prepared.precision, quantized=bool(own), hybrid=prepared.hybrid)
-        binding = prepared.strong or prepared.constraints == "obey"
+        # Under weak typing a 16-bit type is a permission, an order only where constraints are obeyed; Q/DQ always are one.
+        free = prepared.precision in ("fp16", "bf16") or prepared.implicit
+        binding = prepared.strong or prepared.constraints == "obey" or not free
+        proof = prove(
+            subject.plan.layers,
+            prepared.precision,
+            quantized=bool(own),
+            hybrid=prepared.hybrid,
+            wanted=typed_products(prepared.matched) if binding and not prepared.implicit else None,
+        )
+        bad = proof.breaches or (proof.fallback if binding and not prepared.implicit else ())
         if isinstance(subject, Calibrated):
             examiner.result.findings.extend(check_calibration(subject))
         elif not binding and proof.fell_back:
             warnings.warn(FallbackWarning(f"{subject.rt.title} {remark(proof)}"), stacklevel=4)
-        bad = proof.breaches
-        if binding and not prepared.kept_fp32 and not isinstance(subject, Calibrated):
-            bad = bad or proof.fallback
         typed = types_16(examiner.source)
         if bad and typed and prepared.precision not in typed:
             raise typed_itself(typed, prepared.precision)
         if bad:
-            examiner.result.findings.append(
-                Finding(
-                    "precision",
-                    VIOLATES,
-                    note=f"asked for {prepared.precision}, but these layers ran in another type: "
-                    + ", ".join(bad[:5]),
-                )
-            )
+            note = complaint(proof, binding=True) or ", ".join(bad)
+            examiner.result.findings.append(Finding("precision", VIOLATES, note=note))
         return proof
