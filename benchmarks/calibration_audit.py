@@ -1,6 +1,6 @@
 """Which INT8 calibrations an audit flags, and by which check: good ones must pass, bad ones must not.
 
-    pip install -e ".[bench]" && python benchmarks/calibration_audit.py [--trainings 6]
+    pip install -e ".[bench]" && python benchmarks/calibration_audit.py [--trainings 6] [--seed 0]
 
 Each training is a small classifier of the digits that scikit-learn ships (`pytest_trt.cases.digits`). Half of its training
 images calibrate, the other half is the fresh data of the audit, and the test images measure the top-1 loss by the paired test.
@@ -128,6 +128,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trainings", type=int, default=6, help="how many classifiers (default 6)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first (default 0)")
     arguments = parser.parse_args()
     lack = find_digits_lack()
     if lack is not None:
@@ -137,7 +138,7 @@ def main() -> int:
     flagged, alone, accepted = Counter[str](), Counter[str](), Counter[str]()
     checks: dict[str, Counter[str]] = {}
     accuracy: dict[str, list[float]] = {}
-    for seed in range(arguments.trainings):
+    for seed in range(arguments.seed, arguments.seed + arguments.trainings):
         digits, older = train_digits(seed), train_digits(OLDER + seed)
         for attempt in make_attempts(digits, older, seed):
             good[attempt.name] = attempt.good

@@ -151,6 +151,8 @@ def audit(
             mend="audit the float model, with precision.audit.ranges_from_scales(scales)",
         )
     kept = list(data)
+    if not kept:
+        raise InputError("no calibration data to audit", why="a generator can be read once only")
     found: list[AuditFinding] = []
     identified = isinstance(ranges, Ranges)
     if isinstance(ranges, Ranges):

@@ -140,6 +140,8 @@ def test_data_may_be_a_generator():
 def test_wrong_use():
     with pytest.raises(InputError, match="no raw samples"):
         audit(conv_relu(), ranges(), DATA, preprocess=(abs, abs))
+    with pytest.raises(InputError, match="no calibration data to audit"):
+        audit(conv_relu(), ranges(), [], labels=[])
     with pytest.raises(PrecisionError, match="tensor 'y' needs an INT8 scale"):
         audit(conv_relu(), {"x": 1.0, "c": 1.0}, DATA)
     with pytest.raises(PrecisionError, match="has Q/DQ of its own"):
