@@ -233,3 +233,10 @@ def test_the_section_is_plain_data():
     assert plot["labels"] == ["m", "r", "y"] and plot["series"]["deviation ratio"][0] == 50.0
     many = replace(found, rows=tuple(replace(found.rows[0], tensor=f"t{n}") for n in range(60)))
     assert len(many.section()["plot"]["labels"]) == 40 and len(many.section()["rows"]) == 60
+
+
+def test_a_tensor_without_elements_has_no_row():
+    pair = run_pair(bench(), conv_model(relu=True, integer=False), X)
+    none = np.zeros((0, 12), np.float32)
+    found = half_report(replace(pair, want=pair.want | {"c": none}, got=pair.got | {"c": none}))
+    assert [row.tensor for row in found.rows] == ["y"]
