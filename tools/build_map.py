@@ -281,7 +281,7 @@ def sentence(words: Sequence[str], known: Sequence[str]) -> str:
             before, found, behind = line.partition(part)
             if found:
                 start = before.rpartition("] ")[2].rpartition(": ")[2]
-                return f"{start}{part}{re.split(r'[:.;(]', behind)[0]}".strip()
+                return f"{start}{part}{re.split(r'[:.;(]| In compileGraph', behind)[0]}".strip()
     return lines[0][:160] if lines else "no words"
 
 

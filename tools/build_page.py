@@ -124,7 +124,8 @@ def _networks(parts: Sequence[Mapping[str, Any]], notes: dict[str, str]) -> Iter
             if entry["outcome"] == REFUSED:
                 told: tuple[str, ...] = (_word(REFUSED, entry["words"], notes), "", "")
             else:
-                products = ", ".join(f"{count} {kind}" for kind, count in entry["ran"].items())
+                shown = {"tf32": "fp32 or tf32"}  # layer lists name both fp32
+                products = ", ".join(f"{n} {shown.get(kind, kind)}" for kind, n in entry["ran"].items())
                 types = ", ".join(f"{count} {kind}" for kind, count in entry["types"].items())
                 told = (products, types, str(entry["reformats"]))
             groups.setdefault((entry["network"], entry["asked"], *told), []).append((part["sm"], entry))
