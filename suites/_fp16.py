@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto
 
-from pytest_trt.check.half import HalfReport, Pair, half_report, run_pair
+from pytest_trt.check.half import HalfReport, half_report
+from pytest_trt.check.half_pair import Pair, run_pair
 from pytest_trt.check.interpret import interpret
 from pytest_trt.check.layers import judge_layers
 from pytest_trt.check.tactics import rungs_of

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_trt.check import half
 from pytest_trt.check.half_metric import measure_deviation
+from pytest_trt.check.half_range import Forecast
 from pytest_trt.check.workbench import Workbench
 from pytest_trt.errors import PrecisionError
 from pytest_trt.records import Settings
@@ -79,7 +80,7 @@ def _library(fault):
 
 def test_overflow_that_is_seen_has_to_be_foreseen():
     seen = _fp16.study(bench(), *_fp16.loud(), "fp16")
-    blind = half.Forecast(seen.pair.forecast.want, seen.pair.forecast.want)
+    blind = Forecast(seen.pair.forecast.want, seen.pair.forecast.want)
     assert tripped(_fp16.check_overflow(replace(seen, pair=replace(seen.pair, forecast=blind)))) == {
         _fp16.OVERFLOW
     }

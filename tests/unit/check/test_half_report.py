@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from pytest_trt.check.half import MARKED, SHOWN, half_report, make_half_report, run_pair
+from pytest_trt.check.half import half_report, make_half_report
+from pytest_trt.check.half_pair import MARKED, SHOWN, run_pair
 from pytest_trt.check.workbench import Workbench
 from pytest_trt.errors import InputError, PrecisionError, UnsupportedError, UsageError
 from pytest_trt.records import SUSPICIOUS, VIOLATES, Settings
