@@ -77,7 +77,8 @@ def test_a_route_that_was_not_taken(matrix, asked, words):
     [
         ({}, {"flags": []}, "wanted ['INT8']"),
         ({"constraints": "obey"}, {"flags": ["INT8"], "typed": 4}, "wanted ['INT8', 'OBEY_PRECISION_CONSTRAINTS']"),
-        ({"constraints": "obey"}, {"flags": ["INT8", "OBEY_PRECISION_CONSTRAINTS"]}, "0 layers were given a type"),
+        ({"constraints": "obey"}, {"flags": ["INT8", "OBEY_PRECISION_CONSTRAINTS"], "typed": 4}, "4 layers were given a type"),
+        ({"constraints": "obey", "int8": "implicit"}, {"flags": ["INT8"]}, "0 layers were given a type"),
         ({"hybrid": "fp16"}, {"flags": ["INT8"]}, "wanted ['FP16', 'INT8']"),
         ({"int8": "implicit"}, {"flags": ["INT8"], "quantize": 0}, "calibrator: False"),
     ],
