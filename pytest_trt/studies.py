@@ -53,11 +53,12 @@ def trt_lint(pytestconfig: pytest.Config) -> Callable[..., tuple[Advice, ...]]:
 
 @pytest.fixture(scope="session")
 def trt_fp16_report(pytestconfig: pytest.Config) -> Callable[..., HalfReport]:
-    """Factory: `trt_fp16_report(model, inputs, *, precision="fp16", profile=None, strict=None, fused=False)`.
+    """Factory: `trt_fp16_report(model, inputs, *, precision="fp16", profile=None, strict=None, fused=False, limits=None)`.
 
     Every tensor of the network in 16 bits held against float32: the deviation ratio, what leaves the range, what to do.
     `strict` orders every layer into the type under weak typing; by default as `--trt-constraints=obey` says. `fused` reads
-    tensors from debug listeners where TensorRT has them, instead of marking them as outputs.
+    tensors from debug listeners where TensorRT has them, instead of marking them as outputs; `limits` sets the largest
+    deviation ratio by operator.
     """
     __tracebackhide__ = True
     session = session_of(pytestconfig)
@@ -72,13 +73,21 @@ def trt_fp16_report(pytestconfig: pytest.Config) -> Callable[..., HalfReport]:
         profile: Any = None,
         strict: bool | None = None,
         fused: bool = False,
+        limits: Mapping[str, float] | None = None,
     ) -> HalfReport:
         __tracebackhide__ = True
         from pytest_trt.check.half import make_half_report
 
         obeyed = session.settings.constraints == "obey" if strict is None else strict
         report = make_half_report(
-            session.workbench, model, inputs, precision=precision, profile=profile, strict=obeyed, fused=fused
+            session.workbench,
+            model,
+            inputs,
+            precision=precision,
+            profile=profile,
+            strict=obeyed,
+            fused=fused,
+            limits=limits,
         )
         attach(session, report.section())
         return report

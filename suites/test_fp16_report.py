@@ -18,13 +18,13 @@ both = pytest.mark.trt_precision("fp16", "bf16")
 
 
 @pytest.fixture
-def bench(trt_runtime, trt_precision, trt_settings, request):
+def bench(trt_runtime, trt_precision, request):
     """The workbench, where this TensorRT has the type at all."""
-    typing, flag = trt_settings.typing, trt_precision.upper()
-    strong = typing == "strong" or (typing == "auto" and trt_runtime.features.strong_typing)
+    workbench, flag = session_of(request.config).workbench, trt_precision.upper()
+    strong = workbench.is_strong(trt_runtime, trt_precision)
     if not strong and flag not in trt_runtime.features.builder_flags:
         pytest.skip(f"not applicable: {trt_runtime.title} has no builder flag {flag}")
-    return session_of(request.config).workbench
+    return workbench
 
 
 @both

@@ -18,6 +18,8 @@ from pytest_trt.precision import prepare
 from pytest_trt.precision.calibration import Calibration, calibrate
 from pytest_trt.precision.implicit import name_nodes
 from pytest_trt.records import Settings
+from pytest_trt.runtime.build import BuildRequest
+from pytest_trt.runtime.constraints import check_offered
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.plans import PlanCache
 
@@ -46,10 +48,16 @@ class Maker:
         seed = self.settings.seed
         return (seed,) if seed >= 0 else (-seed, 1)
 
-    def is_strong(self, rt: Runtime) -> bool:
-        """Tell whether networks are strongly typed under these settings on a runtime."""
-        typing = self.settings.typing
-        return typing == "strong" or (typing == "auto" and rt.features.strong_typing)
+    def is_strong(self, rt: Runtime, precision: str = "fp32") -> bool:
+        """Tell whether networks are strongly typed under these settings on a runtime.
+
+        `auto` is strong where that is offered, unless the settings ask for what only weak typing has.
+        """
+        settings = self.settings
+        if settings.typing != "auto":
+            return settings.typing == "strong"
+        only_weak = settings.constraints != "off" or (precision == "int8" and settings.int8 == "implicit")
+        return rt.features.strong_typing and not (only_weak and rt.features.weak_typing)
 
     def make(
         self,
@@ -84,6 +92,9 @@ class Maker:
         build = dict(build or {})
         options: dict[str, Any] = {"constraints": settings.constraints, "rewriter": settings.rewriter}
         options |= {name: build.pop(name) for name in _WRITTEN if name in build}
+        strong = self.is_strong(rt, precision)
+        asked = {name: options[name] for name in ("constraints", "layer_types") if name in options}
+        check_offered(rt, BuildRequest(b"", strongly_typed=strong, **asked))
         if sizes is None and is_int8:
             sizes = shapes_for(graph, None, profile)
         if is_int8:
@@ -98,7 +109,6 @@ class Maker:
                     why="calibrators and dynamic ranges ended with TensorRT 10.x",
                     mend="--trt-int8=explicit: a Q/DQ graph",
                 )
-            strong = settings.typing == "strong"
             prepared = prepare(graph.model, precision, strong=strong, implicit=True, **options)
             prepared = replace(prepared, model=name_nodes(prepared.model))
             calibrated = Calibrated(
@@ -112,9 +122,7 @@ class Maker:
             ranges, origin = found, found.provenance()
             if given is None and calibration is None:
                 ranges = {**found, **dict.fromkeys(graph.inputs, DRAWN_RANGE)}
-        prepared = prepare(
-            graph.model, precision, strong=self.is_strong(rt), ranges=ranges or None, **options
-        )
+        prepared = prepare(graph.model, precision, strong=strong, ranges=ranges or None, **options)
         shared = graph if prepared.matched is graph.model else None
         made = Subject(
             rt, prepared, profile, cache=self._cache(rt), build=build, graph=shared, allow=settings.allow

@@ -89,9 +89,9 @@ class Workbench:
             )
         return self.discovery.executor
 
-    def is_strong(self, rt: Runtime) -> bool:
+    def is_strong(self, rt: Runtime, precision: str = "fp32") -> bool:
         """Tell whether networks are strongly typed under these settings on a runtime."""
-        return self._maker.is_strong(rt)
+        return self._maker.is_strong(rt, precision)
 
     def subject(
         self,

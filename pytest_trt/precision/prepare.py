@@ -10,7 +10,7 @@ from onnx import ModelProto
 
 from pytest_trt.errors import PrecisionError, SettingsError
 from pytest_trt.precision import graph as graphs
-from pytest_trt.precision.rewriters import rewrite
+from pytest_trt.precision.rewriters import REWRITERS, rewrite
 from pytest_trt.precision.sixteen import retype
 from pytest_trt.records import PRECISIONS
 
@@ -149,6 +149,7 @@ def prepare(
     _known("precision", precision, PRECISIONS)
     _known("hybrid type", hybrid, ("off", *_HALVES))
     _known("constraint", constraints, _CONSTRAINTS)
+    _known("rewriter", rewriter, REWRITERS)
     if precision != "int8":
         hybrid, implicit, dummy_range = "off", False, None
     layers = dict(layer_types or {})
@@ -177,7 +178,8 @@ def prepare(
     if precision in ("fp32", "tf32"):
         flags = frozenset({"TF32"}) if precision == "tf32" else frozenset[str]()
         return replace(base, flags=flags | own)
-    made = rewrite(model, precision, rewriter, keep=_layers_in("fp32", base))
+    # Under weak typing no typed graph is built: it only says what the engine may compute.
+    made = rewrite(model, precision, rewriter if strong else "builtin", keep=_layers_in("fp32", base))
     typed = replace(base, matched=made.model, kept_fp32=made.kept_fp32)
     if strong:
         return replace(typed, model=made.model)
