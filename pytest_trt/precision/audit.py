@@ -28,7 +28,8 @@ from pytest_trt.precision.audit_rules import (
     judge_tensors,
     order,
 )
-from pytest_trt.precision.calibration import Calibration, Ranges, calibrate, digest_feeds, digest_model
+from pytest_trt.precision.calibration import Calibration, Ranges, calibrate
+from pytest_trt.precision.digests import digest_feeds, digest_model
 from pytest_trt.precision.distortion import TensorDistortion, measure_distortion, measure_output_sqnr
 from pytest_trt.precision.int8 import quantize, scale_of
 from pytest_trt.precision.pipelines import PipelineComparison, Preprocess, compare_pipelines

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
 from pytest_trt.errors import InputError
+from pytest_trt.precision.digests import add_feed, digest_model
 from pytest_trt.precision.progress import Progress
 from pytest_trt.precision.ranges import Watcher, find_amax
 
@@ -194,27 +195,6 @@ def count_rows(feed: Feed) -> int:
     return lengths.pop() if len(lengths) == 1 else 1
 
 
-def digest_feeds(feeds: Iterable[Feed]) -> str:
-    """Return the SHA-256 of batches of data, in hexadecimal: names, types, shapes and bytes, in this order."""
-    total = hashlib.sha256()
-    for feed in feeds:
-        _update(total, feed)
-    return total.hexdigest()
-
-
-def digest_model(model: ModelProto) -> str:
-    """Return the SHA-256 of a model, in hexadecimal."""
-    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-
-
-def _update(total: Any, feed: Feed) -> None:
-    total.update(f"{len(feed)}\n".encode())
-    for name in sorted(feed):
-        array = np.ascontiguousarray(feed[name])
-        total.update(f"{name}\n{array.dtype.str}\n{np.shape(feed[name])}\n".encode())
-        total.update(array.tobytes())
-
-
 @dataclass
 class _Stream:
     """The data, batch by batch: checked, counted, told to `progress`, and kept where they are read again."""
@@ -236,7 +216,7 @@ class _Stream:
         self.total = self._count_steps(len(data)) if isinstance(data, Sequence) else None
         for feed in data:
             checked = _check(feed, wanted, self.batches)
-            _update(self.digest, checked)
+            add_feed(self.digest, checked)
             if self.folder is not None and not isinstance(data, Sequence):
                 arrays = [checked[name] for name in sorted(checked)]
                 np.savez(self.folder / f"{self.batches}.npz", *arrays)

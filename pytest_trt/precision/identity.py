@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.errors import CalibrationError
+from pytest_trt.precision.digests import add_feed, digest_feeds
 
 SCHEMA = 1
 
@@ -43,32 +44,16 @@ class DigestedBatches:
     def __iter__(self) -> Iterator[Mapping[str, np.ndarray]]:
         self._hash = hashlib.sha256()
         for batch in self._batches:
-            self._add(batch)
+            add_feed(self._hash, batch)
             yield batch
 
     def __len__(self) -> int:
         return len(self._batches)  # type: ignore[arg-type]  # a TypeError where nobody knows is meant
 
-    def _add(self, batch: Mapping[str, np.ndarray]) -> None:
-        for name in sorted(batch):
-            array = np.ascontiguousarray(batch[name])
-            head = json.dumps([name, array.dtype.name, list(array.shape)])
-            self._hash.update(f"{len(head)}:{head}".encode())
-            self._hash.update(array.tobytes())
-        self._hash.update(b"|")
-
     @property
     def digest(self) -> str:
         """The digest of the batches that have passed since the last iteration began."""
         return self._hash.hexdigest()
-
-
-def digest_data(batches: Iterable[Mapping[str, np.ndarray]]) -> str:
-    """Return the digest of batches: names, dtypes, shapes and bytes, in the order in which they come."""
-    passing = DigestedBatches(batches)
-    for _ in passing:
-        pass
-    return passing.digest
 
 
 def digest_preprocessing(preprocessing: str | Callable[..., Any] | None) -> str:
@@ -110,7 +95,7 @@ def identify(
     data : str or iterable of mapping of str to ndarray
         The digest of the batches, from `DigestedBatches`, or the batches themselves.
     """
-    told = data if isinstance(data, str) else digest_data(data)
+    told = data if isinstance(data, str) else digest_feeds(data)
     return Identity(hashlib.sha256(model).hexdigest(), digest_preprocessing(preprocessing), told)
 
 

@@ -16,8 +16,8 @@ from pytest_trt.precision.calibration import (
     Calibration,
     Ranges,
     calibrate,
-    digest_feeds,
 )
+from pytest_trt.precision.digests import digest_feeds
 from pytest_trt.precision.int8 import quantize
 from pytest_trt.precision.ranges import measure_ranges
 

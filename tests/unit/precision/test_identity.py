@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pytest_trt.errors import CalibrationError
+from pytest_trt.precision.digests import digest_feeds
 from pytest_trt.precision.identity import (
     DigestedBatches,
     check_identity,
-    digest_data,
     digest_preprocessing,
     identify,
     identity_path,
@@ -112,13 +112,13 @@ def test_the_file_holds_digests_alone(table):
     ],
 )
 def test_data_differ_by_order_names_shapes_types_and_bits(other):
-    assert digest_data(other) != digest_data(BATCHES)
+    assert digest_feeds(other) != digest_feeds(BATCHES)
 
 
 def test_data_that_come_once_are_digested_as_they_pass():
     passing = DigestedBatches(batch for batch in BATCHES)
     assert [batch["x"].tolist() for batch in passing] == [batch["x"].tolist() for batch in BATCHES]
-    assert passing.digest == digest_data(BATCHES)
+    assert passing.digest == digest_feeds(BATCHES)
     again = DigestedBatches(BATCHES)
     assert len(again) == 2 and list(again) and list(again) and again.digest == passing.digest
     with pytest.raises(TypeError):
