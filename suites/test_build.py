@@ -29,6 +29,8 @@ NETWORKS = ("ocr-direction", "ocr-detection", "ocr-recognition")
 # An example beside the property: both inputs move, so that nothing but fused casts shows.
 SCALAR = "matmul-n1-m1-k1-o1-i1-w_int-s0"
 DEPTHWISE = "conv1d-n1-c16-o16-i8-k3-t1-p1x1-d1-g16-b1-w_int-s0"
+# One channel of its weights has a scale below the normal numbers of fp16.
+SUBNORMAL = "gemm-n1-k1-o63-ta0-tb1-al4-be4-b0-w_real-s0"
 GEMM = "gemm-n4-k16-o8-ta0-tb0-al4-be4-b1-w_int-s0"
 STRIDED_DILATED = "conv_transpose2d-n1-c8-o8-i4x4-k3x3-t2x2-p0x0x0x0-d2x2-g1-b0-e0x0-w_int-s0"
 
@@ -114,6 +116,7 @@ def test_build_hybrid_conv_transpose(built, hybrid, case):
 @pytest.mark.trt_precision("int8")
 @once_per_precision
 @given(case=strategies.gemm_cases())
+@example(case=Case.parse(SUBNORMAL))
 @strategies.with_corners("gemm")
 def test_build_hybrid_gemm(built, hybrid, case):
     """Gemm and MatMul in INT8, and what is not INT8 in 16 bits."""

@@ -103,6 +103,7 @@ class _Rewriter:
         self.graph = model.graph
         self.keep = keep
         self.readers = graphs.consumers(model.graph)
+        self.makers = {name: node for node in model.graph.node for name in node.output if name}
         self.opset = graphs.opset(model)
         self.precision = precision
         self.kind, self.kind_text = _TYPES[precision]
@@ -187,13 +188,29 @@ class _Rewriter:
             return node.input[0] in self.wide
         if node.op_type != "DequantizeLinear":
             return False
-        scale = self.weights.get(node.input[1])
-        if scale is not None and not is_normal(numpy_helper.to_array(scale), self.precision):
+        if self._has_wide_scale(node) or self._meets_wide_scale(node):
             return True
         if self.types.get(node.input[0]) == TensorProto.INT32:
             return True
         readers = self.readers.get(node.output[0], [])
         return not any(self._reads_low(reader, node.output[0]) for reader in readers)
+
+    def _has_wide_scale(self, node: NodeProto) -> bool:
+        scale = self.weights.get(node.input[1])
+        return scale is not None and not is_normal(numpy_helper.to_array(scale), self.precision)
+
+    def _meets_wide_scale(self, node: NodeProto) -> bool:
+        """Tell whether a matrix product reads this operand beside one whose scale stays in float32.
+
+        TensorRT-RTX 1.7.1 refuses two types there: "type mismatch between matmul operand scales".
+        """
+        return any(
+            other.op_type == "DequantizeLinear" and self._has_wide_scale(other)
+            for reader in self.readers.get(node.output[0], [])
+            if reader.op_type in ("Gemm", "MatMul")
+            for name in reader.input[:2]
+            if (other := self.makers.get(name)) is not None
+        )
 
     def _reads_low(self, reader: NodeProto, name: str) -> bool:
         plan = self._plan(reader)

@@ -134,7 +134,7 @@ class _Build:
         self.trt = rt.trt
 
     def run(self) -> tuple[bytes, frozenset[str]]:
-        self._check_typing()
+        constraints.check_offered(self.rt, self.request)
         builder = self._made(self.trt.Builder(self.rt.logger.raw), "a builder")
         mask = self.rt.features.network_flags(self.request.strongly_typed)
         network = self._made(builder.create_network(mask), f"a network with flags {mask:#x}")
@@ -157,23 +157,6 @@ class _Build:
         if memory is None:
             raise self._refused("did not build the model")
         return bytes(memory), flags
-
-    def _check_typing(self) -> None:
-        features = self.rt.features
-        if self.request.strongly_typed and not features.strong_typing:
-            raise UnsupportedError(
-                f"{self.rt.title} has no strongly typed networks",
-                why="they came with TensorRT 10",
-                mend="--trt-typing=weak or auto",
-            )
-        if not self.request.strongly_typed and not features.weak_typing:
-            raise UnsupportedError(
-                f"{self.rt.title} has no weakly typed networks",
-                why="precision flags ended with TensorRT 10.x and TensorRT-RTX 1.4",
-                mend="--trt-typing=strong or auto",
-            )
-
-        constraints.check_offered(self.rt, self.request)
 
     def _made(self, thing: Any, name: str) -> Any:
         """Return a factory's product; TensorRT gives None and logs instead of raising."""

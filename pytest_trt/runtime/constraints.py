@@ -1,4 +1,4 @@
-"""Types of single layers in weakly typed networks (TensorRT 8.6 and 10.x): precisions, output types, constraints."""
+"""Typing of networks, and types of single layers in weakly typed ones (TensorRT 8.6 and 10.x)."""
 
 from __future__ import annotations
 
@@ -34,13 +34,25 @@ def flag_of(request: BuildRequest) -> str | None:
 
 
 def check_offered(rt: Runtime, request: BuildRequest) -> None:
-    """Refuse constraints that this TensorRT, or this typing, does not have.
+    """Refuse a typing, or constraints, that this TensorRT or this typing does not have.
 
     Raises
     ------
     UnsupportedError
         With the version, and the way that works.
     """
+    if request.strongly_typed and not rt.features.strong_typing:
+        raise UnsupportedError(
+            f"{rt.title} has no strongly typed networks",
+            why="they came with TensorRT 10",
+            mend="--trt-typing=weak or auto",
+        )
+    if not request.strongly_typed and not rt.features.weak_typing:
+        raise UnsupportedError(
+            f"{rt.title} has no weakly typed networks",
+            why="precision flags ended with TensorRT 10.x and TensorRT-RTX 1.4",
+            mend="--trt-typing=strong or auto",
+        )
     if flag_of(request) is None:
         return
     if not (rt.features.layer_precision and rt.features.weak_typing):
