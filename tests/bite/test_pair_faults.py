@@ -112,6 +112,8 @@ ROWS = {
     "residual_after_relu": ("residual relu", "uniform11", LIMITS),
     "int8_scale_of_neighbour_channel": ("spread", "uniform11", LIMITS),
     "per_tensor_scale_where_per_channel": ("spread", "uniform11", LIMITS),
+    "weight_scales_along_wrong_axis": ("spread", "uniform11", LIMITS),
+    "sum_saturates_before_scale": ("spread", "uniform11", LIMITS),
     "scale_in_fp16": ("spread", "uniform11", LIMITS),
     "fixed_point_multiplier_8bit": ("spread", "uniform11", LIMITS),
     "saturation_wraps": ("scales of its own", "uniform11", EXACT),

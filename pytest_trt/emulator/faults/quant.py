@@ -54,6 +54,20 @@ def per_tensor_scale_where_per_channel(site: Any) -> None:
 
 
 @fault("quant", "int8", "M17")
+def weight_scales_along_wrong_axis(site: Any) -> None:
+    """Apply the scales of the weights along their input channels, over and over; only where scales are one a channel."""
+    linear = _product(site)
+    if linear is None or linear.scale.ndim != 1:
+        return
+    terms = linear.terms
+    channels = linear.reduction // linear.groups
+    taps = terms.length // channels
+    along = np.repeat(np.resize(linear.scale, channels), taps)
+    rows = linear.scale.reshape(linear.groups, -1, 1) if linear.is_convolution else linear.scale[:, None]
+    change(site, linear, replace(terms, weights=terms.weights * (along / rows)))
+
+
+@fault("quant", "int8", "M17")
 def scale_off_by_1pct(site: Any) -> None:
     """Multiply the scale of the product by 1.01."""
     _rescale(site, lambda scale: scale * 1.01)
@@ -103,6 +117,14 @@ def int16_saturating_pairs(site: Any) -> None:
     pairs += weights[..., :, 1::2, None] * shifted[..., None, 1::2, :]
     lost = np.clip(pairs, -_INT16 - 1, _INT16) - pairs
     change(site, linear, linear.total + terms.fold(lost.sum(axis=-2, dtype=np.float64)))
+
+
+@fault("quant", "int8", "M18")
+def sum_saturates_before_scale(site: Any) -> None:
+    """Let the integer sum saturate at eight bits before it is scaled, where its quotient ought to saturate afterwards."""
+    linear = _product(site)
+    if linear is not None:
+        change(site, linear, np.clip(linear.total, -128, 127))
 
 
 @fault("quant", "int8", "M18")
