@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 from pytest_trt.cases.digits import CLASSES, Digits, find_digits_lack, train_digits
 from pytest_trt.check.accuracy import ACCEPTED, measure_accuracy, run_plainly
 from pytest_trt.precision.audit import audit
-from pytest_trt.precision.audit_rules import ACTIVATION, CLIPPED, LOGITS, RANGE_USE, SCALE
+from pytest_trt.precision.audit_rules import ACTIVATION, CLIPPED, LOGITS, RANGE_USE, SCALE, SHIFT
 from pytest_trt.precision.calibration import Calibration, calibrate
 from pytest_trt.precision.int8 import quantize
 
 Array = NDArray[Any]
 
-ON_RANGES = frozenset({CLIPPED, RANGE_USE, ACTIVATION, LOGITS, SCALE})
+ON_RANGES = frozenset({CLIPPED, RANGE_USE, ACTIVATION, LOGITS, SCALE, SHIFT})
 LEAST_FLAGGED = 0.9
 OLDER = 1000
 

@@ -21,6 +21,7 @@ from pytest_trt.precision.audit_rules import (
     WARNING,
     AuditFinding,
     Thresholds,
+    is_unlike,
     judge_identity,
     judge_outputs,
     judge_pipelines,
@@ -29,6 +30,7 @@ from pytest_trt.precision.audit_rules import (
     order,
 )
 from pytest_trt.precision.calibration import Calibration, Ranges, calibrate
+from pytest_trt.precision.chance import chance_of, least_chance, measure_reaches
 from pytest_trt.precision.digests import digest_feeds, digest_model
 from pytest_trt.precision.distortion import TensorDistortion, measure_distortion, measure_output_sqnr
 from pytest_trt.precision.int8 import quantize, scale_of
@@ -37,6 +39,9 @@ from pytest_trt.precision.samples import SampleFacts, describe_samples
 
 Array = NDArray[Any]
 Feed = Mapping[str, Array]
+
+# A range measured again on the same data differs by the arithmetic of whoever ran the model, TF32 at worst.
+_REPRODUCED = 1.02
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class Audit:
         The ranges were held against fresh data, and not against the data that they were made from.
     identified : bool
         The ranges know which model and which data they are of.
+    chances : mapping of str to float
+        Tensors whose scale or clipping is beyond a threshold, and how likely honest draws are to bring that about; 0.0 where
+        the range is not that of the calibration data, or the samples are too few to tell.
+    by_chance : frozenset of str
+        Those that were let pass for it.
     findings : tuple of AuditFinding
         Failures first.
     """
@@ -71,6 +81,8 @@ class Audit:
     pipelines: PipelineComparison | None
     independent: bool
     identified: bool
+    chances: Mapping[str, float]
+    by_chance: frozenset[str]
     findings: tuple[AuditFinding, ...]
 
     @property
@@ -176,7 +188,21 @@ def audit(
     slack = limits.scale_ratio if want.method == "entropy" else 1.0
     tensors = measure_distortion(model, scales, fitting, good, slack=slack)
     logits = measure_output_sqnr(model, quantized, good)
-    found += judge_tensors(tensors, limits, ranges)
+    suspects = [tensor for tensor in tensors if is_unlike(tensor, limits)]
+    # In each tensor, and in either direction.
+    limit = limits.chance / max(1, 2 * len(tensors))
+    chances = dict.fromkeys((tensor.name for tensor in suspects), 0.0)
+    if suspects and fresh is not None and samples.distinct >= limits.samples:
+        again = _recalibrate(model, ranges, kept, method)
+        near = limits.scale_ratio if want.method == "entropy" else _REPRODUCED
+        same = {
+            name
+            for name in chances
+            if again[name] <= near * ranges[name] and ranges[name] <= near * again[name]
+        }
+        chances |= _measure_chances(model, kept, good, ranges, want, same, limit)
+    by_chance = frozenset(name for name, chance in chances.items() if chance > limit)
+    found += judge_tensors(tensors, limits, ranges, by_chance)
     found += judge_outputs(logits, limits)
     sqnrs = [tensor.sqnr for tensor in tensors]
     return Audit(
@@ -188,6 +214,8 @@ def audit(
         pipelines,
         fresh is not None,
         identified,
+        chances,
+        by_chance,
         order(found, limits.strict),
     )
 
@@ -195,6 +223,30 @@ def audit(
 def ranges_from_scales(scales: Mapping[str, float | Array]) -> dict[str, float]:
     """Return tensor name to amax: 127 times each scale that is one number; scales per channel are left out."""
     return {name: 127 * float(scale) for name, scale in scales.items() if np.ndim(scale) == 0}
+
+
+def _measure_chances(
+    model: ModelProto,
+    data: list[Feed],
+    fresh: list[Feed],
+    ranges: Mapping[str, float],
+    want: Mapping[str, float],
+    names: Iterable[str],
+    limit: float,
+) -> dict[str, float]:
+    """Return how likely the ranges of some tensors are to be this far from the fresh ones, where both are honest draws.
+
+    0.0 where no draw at all would be less likely than `limit`.
+    """
+    few, many = (measure_reaches(model, side, names) for side in (data, fresh))
+    found = {}
+    for name in few:
+        sides = few[name], many[name]
+        if ranges[name] > want[name]:
+            sides = sides[::-1]
+        least = least_chance(*(side.size for side in sides))
+        found[name] = chance_of(*sides, min(ranges[name], want[name])) if least <= limit else 0.0
+    return found
 
 
 def _recalibrate(

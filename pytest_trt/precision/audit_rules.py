@@ -1,13 +1,15 @@
 """When an audit speaks up, and in which words.
 
-The thresholds were found on six small classifiers, with 72 bad calibrations and 24 good ones (`benchmarks/calibration_audit.py`):
-what is beyond them is a warning, unless it is far beyond, or the caller is strict.
+The thresholds were found on small classifiers of one kind (`benchmarks/calibration_audit.py`): what is beyond them is a warning,
+unless it is far beyond, or the caller is strict. What drawn samples do by chance is no finding: see `chance`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median_high, median_low
 
 from pytest_trt.precision.calibration import Ranges
 from pytest_trt.precision.distortion import TensorDistortion
@@ -15,14 +17,10 @@ from pytest_trt.precision.pipelines import PipelineComparison
 from pytest_trt.precision.samples import SampleFacts
 
 WARNING, FAILURE = "warning", "failure"
+_LEAST_TENSORS = 3
 
-CLIPPED, RANGE_USE, ACTIVATION, LOGITS, SCALE = (
-    "clipped",
-    "range-use",
-    "activation-sqnr",
-    "logit-sqnr",
-    "scale",
-)
+CLIPPED, RANGE_USE, ACTIVATION, LOGITS = "clipped", "range-use", "activation-sqnr", "logit-sqnr"
+SCALE, SHIFT = "scale", "scale-shift"
 IDENTITY, COUNT, DUPLICATES, BLANK, NONFINITE = "identity", "count", "duplicates", "blank", "nonfinite"
 CLASSES, PIPELINE = "classes", "pipeline"
 CHECKS = (
@@ -38,6 +36,7 @@ CHECKS = (
     ACTIVATION,
     LOGITS,
     SCALE,
+    SHIFT,
 )
 
 
@@ -55,6 +54,10 @@ class Thresholds:
         Least signal to quantisation noise ratio of a tensor and of an output, dB.
     scale_ratio, scale_ratio_failure : float
         How far a scale may be from the one that fresh data give: warning, failure.
+    scale_shift : float
+        How far half of all scales may be off in one direction.
+    chance : float
+        Scales and clipping that honest draws would bring about more often than this, in any tensor of an audit, are let pass.
     samples : int
         Least number of different samples. TensorRT's guide names about 500 images for ImageNet classifiers.
     duplicates, blank : float
@@ -70,6 +73,8 @@ class Thresholds:
     logit_sqnr: float = 25.0
     scale_ratio: float = 1.2
     scale_ratio_failure: float = 1.5
+    scale_shift: float = 1.1
+    chance: float = 1e-3
     samples: int = 100
     duplicates: float = 0.01
     blank: float = 0.01
@@ -166,7 +171,7 @@ def judge_samples(
 ) -> list[AuditFinding]:
     """Return whether calibration data are enough, and diverse."""
     found = []
-    distinct = facts.count - len(facts.duplicates)
+    distinct = facts.distinct
     if distinct < limits.samples:
         found.append(
             AuditFinding(
@@ -230,13 +235,32 @@ def judge_samples(
     return found
 
 
+def is_unlike(tensor: TensorDistortion, limits: Thresholds) -> bool:
+    """Return whether a tensor's range is far enough from the fresh one that it matters whether chance explains it."""
+    return tensor.ratio > min(limits.scale_ratio, limits.scale_shift) or _excess(tensor) > limits.clipped
+
+
 def judge_tensors(
-    tensors: Sequence[TensorDistortion], limits: Thresholds, ranges: Mapping[str, float]
+    tensors: Sequence[TensorDistortion],
+    limits: Thresholds,
+    ranges: Mapping[str, float],
+    by_chance: Collection[str] = (),
 ) -> list[AuditFinding]:
-    """Return where scales do not fit the data: one finding a check, of the worst tensor; the others are named."""
+    """Return where scales do not fit the data: one finding a check, of the worst tensor; the others are named.
+
+    Parameters
+    ----------
+    tensors : sequence of TensorDistortion
+    limits : Thresholds
+    ranges : mapping of str to float
+        What is judged: tensor name to amax.
+    by_chance : collection of str
+        Tensors whose scale and clipping drawn samples explain.
+    """
     again = "calibrate on data that are like those of inference"
     found = []
-    clipped = sorted((t for t in tensors if _excess(t) > limits.clipped), key=lambda t: -_excess(t))
+    told = [t for t in tensors if t.name not in by_chance]
+    clipped = sorted((t for t in told if _excess(t) > limits.clipped), key=lambda t: -_excess(t))
     if clipped:
         worst = clipped[0]
         hard = _excess(worst) > limits.clipped_failure
@@ -286,7 +310,7 @@ def judge_tensors(
                 f"{again}, or leave the layer in 16 bits",
             )
         )
-    apart = sorted((t for t in tensors if t.ratio > limits.scale_ratio), key=lambda t: -t.ratio)
+    apart = sorted((t for t in told if t.ratio > limits.scale_ratio), key=lambda t: -t.ratio)
     if apart:
         worst = apart[0]
         hard = worst.ratio > limits.scale_ratio_failure
@@ -304,7 +328,39 @@ def judge_tensors(
                 again,
             )
         )
-    return found
+    return found + _judge_shift(tensors, limits, by_chance)
+
+
+def _judge_shift(
+    tensors: Sequence[TensorDistortion], limits: Thresholds, by_chance: Collection[str]
+) -> list[AuditFinding]:
+    """Return whether half of the scales or more are off in one direction; of fewer than three, each speaks for itself."""
+    logs = {
+        t.name: 0.0 if t.name in by_chance else math.copysign(math.log(t.ratio), t.direction)
+        for t in tensors
+        if math.isfinite(t.ratio)
+    }
+    if len(logs) < _LEAST_TENSORS:
+        return []
+    # Of an even number, the middle one that is nearer to none at all.
+    middle = max(median_low(logs.values()), 0.0) or min(median_high(logs.values()), 0.0)
+    factor = math.exp(abs(middle))
+    if factor <= limits.scale_shift:
+        return []
+    off = [name for name, log in logs.items() if log / middle >= 1]
+    return [
+        AuditFinding(
+            SHIFT,
+            WARNING,
+            "",
+            factor,
+            limits.scale_shift,
+            f"{len(off)} of {len(logs)} scales are {factor:.3g} times too {'large' if middle > 0 else 'small'}, or more",
+            f"half of them may be up to {limits.scale_shift:g} times off what fresh data give: single tensors differ by chance, "
+            "not all in one direction",
+            "look for a factor between calibration and inference, in the data or in the table",
+        )
+    ]
 
 
 def judge_outputs(sqnr: Mapping[str, float], limits: Thresholds) -> list[AuditFinding]:

@@ -44,6 +44,8 @@ class TensorDistortion:
         Signal to quantisation noise ratio of the tensor, quantised and back, in dB.
     ratio : float
         The scale over the one that fresh data give, or the reverse: 1 or more.
+    direction : int
+        1 where the scale is the larger one, -1 where it is the smaller one, 0 where they are the same.
     """
 
     name: str
@@ -53,6 +55,7 @@ class TensorDistortion:
     range_use: float
     sqnr: float
     ratio: float
+    direction: int = 0
 
 
 def measure_distortion(
@@ -96,6 +99,7 @@ def measure_distortion(
             tally.range_use(),
             decibels(tally.signal, tally.noise),
             max(tally.scale / fresh[name], fresh[name] / tally.scale) if name in fresh else math.nan,
+            (tally.scale > fresh[name]) - (tally.scale < fresh[name]) if name in fresh else 0,
         )
         for name, tally in tallies.items()
         if tally.signal > 0

@@ -41,6 +41,11 @@ class SampleFacts:
     nonfinite: tuple[int, ...] = ()
     classes: Mapping[int, int] = field(default_factory=dict)
 
+    @property
+    def distinct(self) -> int:
+        """How many samples there are without those that repeat one."""
+        return self.count - len(self.duplicates)
+
 
 def describe_samples(data: Iterable[Mapping[str, Array]], labels: Iterable[int] | None = None) -> SampleFacts:
     """Return what calibration data are like.

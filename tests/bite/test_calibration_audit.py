@@ -121,7 +121,12 @@ def cut_short(subject):
 
 
 def too_wide(subject):
-    subject.ranges = {name: 1.3 * amax for name, amax in subject.ranges.items()}
+    subject.ranges = dict(subject.ranges) | {"a": 1.3 * subject.ranges["a"]}
+
+
+def all_too_wide(subject):
+    """Each of them is inside the limit of a single scale."""
+    subject.ranges = {name: 1.15 * amax for name, amax in subject.ranges.items()}
 
 
 def outliers(subject):
@@ -161,6 +166,7 @@ PLANTED = {
     without_a_class: rules.CLASSES,
     cut_short: rules.CLIPPED,
     too_wide: rules.SCALE,
+    all_too_wide: rules.SHIFT,
     outliers: rules.RANGE_USE,
     rare_and_large: rules.ACTIVATION,
     cancelling: rules.LOGITS,
@@ -183,6 +189,58 @@ def test_one_check_finds_it(plant):
 
 def test_every_check_has_a_subject():
     assert set(PLANTED.values()) == set(rules.CHECKS)
+
+
+def reach_further(side, samples, factor=1.3):
+    """Let one value of `a` be larger, in some samples."""
+    side["a"][:samples, 0] = factor
+
+
+@pytest.mark.parametrize("side", ["data", "fresh"])
+def test_what_the_largest_sample_does_by_chance_is_no_finding(side):
+    subject = good()
+    reach_further(getattr(subject, side), 3)
+    subject.calibrate()
+    found = subject.audit()
+    assert found.findings == () and {"a"} <= found.by_chance <= {"a", "y"}
+    (a,) = (tensor for tensor in found.tensors if tensor.name == "a")
+    assert a.ratio == pytest.approx(1.3) and found.chances["a"] == pytest.approx(1 / 8, rel=0.02)
+
+
+@pytest.mark.parametrize("side", ["data", "fresh"])
+def test_what_many_samples_do_is_no_chance(side):
+    """Nor is one value of 50 much beside what is clipped."""
+    subject = good()
+    reach_further(getattr(subject, side), 30)
+    subject.calibrate()
+    found = subject.audit()
+    assert rules.SCALE in found.flags and not found.by_chance and found.chances["a"] < 1e-8
+
+
+def test_a_range_that_is_not_of_the_calibration_data_is_no_chance():
+    """The largest sample would excuse it, but these data give another range."""
+    subject = good()
+    reach_further(subject.fresh, 3)
+    subject.calibrate()
+    subject.ranges["a"] *= 1.03
+    found = subject.audit()
+    assert found.flags == {rules.SCALE} and found.chances["a"] == 0.0
+
+
+def test_too_few_samples_have_no_excuse():
+    subject = good()
+    few(subject)
+    reach_further(subject.fresh, 3)
+    subject.calibrate()
+    assert subject.audit().flags == {rules.COUNT, rules.SCALE, rules.SHIFT}
+
+
+def test_scales_that_are_off_both_ways_are_no_shift():
+    subject = good()
+    subject.ranges = {
+        name: amax * {"a": 1.15, "b": 1 / 1.01, "y": 1.0}[name] for name, amax in subject.ranges.items()
+    }
+    assert subject.audit().findings == ()
 
 
 def test_blank_samples_differ():
