@@ -14,7 +14,7 @@ from pytest_trt.check.graph import FLOAT_KINDS, Graph
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import InputError, PrecisionError, UnsupportedError
 from pytest_trt.numerics.formats import Array
-from pytest_trt.precision import prepare
+from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.precision.calibration import Calibration, calibrate
 from pytest_trt.precision.implicit import name_nodes
 from pytest_trt.records import Settings
@@ -118,10 +118,15 @@ class Maker:
         ranges: Mapping[str, float] = {}
         origin: Mapping[str, Any] = {}
         if data is not None:
-            found = calibrate(graph.model, data)
-            ranges, origin = found, found.provenance()
+            if calibration is None and given is not None and not all(v.size for v in given.values()):
+                ranges = measure_ranges(
+                    graph.model, [given]
+                )  # an engine may be run on nothing, and not calibrated
+            else:
+                found = calibrate(graph.model, data)
+                ranges, origin = found, found.provenance()
             if given is None and calibration is None:
-                ranges = {**found, **dict.fromkeys(graph.inputs, DRAWN_RANGE)}
+                ranges = {**ranges, **dict.fromkeys(graph.inputs, DRAWN_RANGE)}
         prepared = prepare(graph.model, precision, strong=strong, ranges=ranges or None, **options)
         shared = graph if prepared.matched is graph.model else None
         made = Subject(

@@ -73,8 +73,8 @@ def attribute(layers: Iterable[LayerInfo], nodes: Collection[str], asked: str) -
 def typed_products(model: ModelProto) -> dict[str, str]:
     """Return ONNX node name to the type that a typed graph asks of it, for nodes that multiply and accumulate.
 
-    A node that reads its data from a DequantizeLinear, or through a Cast behind one, is asked for in INT8: TensorRT fuses the
-    two. Any other is asked for in the type of its data.
+    A node that reads both operands from DequantizeLinear is asked for in INT8: TensorRT fuses them. Any other is asked for in the
+    type of its data; one behind a Cast of a dequantised tensor in neither: it may be fused or not.
     """
     typed = graphs.infer(model)
     types = graphs.element_types(typed)
@@ -84,7 +84,9 @@ def typed_products(model: ModelProto) -> dict[str, str]:
         if node.op_type not in _PRODUCTS:
             continue
         sides = [makers.get(name) for name in node.input[:2]]
-        sides = [makers.get(m.input[0]) if m is not None and m.op_type == "Cast" else m for m in sides]
+        behind = [makers.get(m.input[0]) for m in sides if m is not None and m.op_type == "Cast"]
+        if any(maker is not None and maker.op_type == "DequantizeLinear" for maker in behind):
+            continue
         if all(maker is not None and maker.op_type == "DequantizeLinear" for maker in sides):
             wanted[node.name] = "int8"
         elif types.get(node.input[0]) in _TYPES:

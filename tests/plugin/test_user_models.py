@@ -132,12 +132,13 @@ def test_a_build_option_that_there_is_not(bare_trt: Trt) -> None:
     )
 
 
-def test_implicit_int8_is_refused_and_not_passed_over(bare_trt: Trt) -> None:
+def test_implicit_int8_is_checked_where_it_is_and_refused_elsewhere(bare_trt: Trt) -> None:
     tests = "\n    def test_it(trt_check): trt_check(matmul(), profile=PROFILE)\n"
-    result = outcome(bare_trt, tests, "--trt-precision=fp32,int8", "--trt-int8=implicit")
+    options = ("--trt-precision=fp32,int8", "--trt-int8=implicit")
+    outcome(bare_trt, tests, *options).assert_outcomes(passed=2)
+    result = outcome(bare_trt, tests, *options, "--trt-emulate=tensorrt-11.4")
     result.assert_outcomes(passed=1, failed=1)
-    words = "*PrecisionError: --trt-int8=implicit: a check cannot ask for INT8 by a calibrator yet"
-    result.stdout.fnmatch_lines([words])
+    result.stdout.fnmatch_lines(["*UnsupportedError: *11.4* has no implicit INT8", "*--trt-int8=explicit*"])
 
 
 def test_a_failure_is_repeated_by_its_own_test(bare_trt: Trt) -> None:
