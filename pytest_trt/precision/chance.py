@@ -3,8 +3,9 @@
 A limit on how far a scale may be off, held against the worst of many tensors, refuses honest calibrations: where large values
 are rare, two halves of the same data give ranges that are 1.2 times apart. No fixed number allows for that, and no
 model of the tails is needed to. If the calibration and the fresh samples are draws from one source, each order of all of them
-is as likely as any other; so among those that reach beyond a range, as many should be of either side as its share of all
-samples says. What is left to chance is then exact, whatever the tensor's distribution is.
+is as likely as any other. So of those that reach beyond a range, each side should have about its share, and what is left to
+chance is exact, whatever the tensor's distribution. The few that reach far say little of the many that do not, and a source
+that is smaller throughout shows in those: the ranks of all have to be those of one source too.
 """
 
 from __future__ import annotations
@@ -49,30 +50,56 @@ def measure_reaches(
 
 
 def chance_of(few: Float64, many: Float64, limit: float) -> float:
-    """Return how likely the samples beyond a limit are as much on one side as they are, if all come from one source.
+    """Return how likely samples of one source are to reach as much further on one side as these do.
 
     Parameters
     ----------
     few, many : ndarray, shape (n,)
-        How far each sample of either side reaches. `many` is the side that has more of them beyond `limit` than its share.
+        How far each sample of either side reaches. `many` is the side that is said to reach further.
     limit : float
+        What the largest of `few`, or most of them, do not exceed.
 
     Returns
     -------
     float
-        Probability that `many` has as many beyond the limit, or more, of all that are.
+        Twice the smaller one of `tail_chance` and `rank_chance`, 1 at most.
+    """
+    return min(1.0, 2 * min(tail_chance(few, many, limit), rank_chance(few, many)))
+
+
+def tail_chance(few: Float64, many: Float64, limit: float) -> float:
+    """Return the probability that of all samples beyond a limit as many, or more, are of `many`.
 
     Notes
     -----
-    The exact test of R. A. Fisher (1935) in a table of two by two. With the limit at the largest of `few` it is
-    the probability that the k largest of all are on the side of `many`: about (share of `many`) ** k.
+    The exact test of R. A. Fisher in a table of two by two. With the limit at the largest of `few` it is the probability
+    that the k largest of all are on the side of `many`: about (share of `many`) ** k.
     """
     beyond_few, beyond_many = int(np.count_nonzero(few > limit)), int(np.count_nonzero(many > limit))
     return hypergeometric_tail(beyond_many, beyond_few + beyond_many, many.size, few.size + many.size)
 
 
+def rank_chance(few: Float64, many: Float64) -> float:
+    """Return the probability that `many` takes ranks as high, or higher, among all samples.
+
+    Notes
+    -----
+    H. B. Mann and D. R. Whitney, "On a test of whether one of two random variables is stochastically larger than the other",
+    1947: its normal limit, with the variance that ties leave.
+    """
+    _, places, counts = np.unique(np.concatenate([few, many]), return_inverse=True, return_counts=True)
+    total = few.size + many.size
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    taken = float(ranks[places.reshape(-1)[few.size :]].sum())
+    ties = float(np.sum(counts.astype(np.float64) ** 3 - counts))
+    variance = few.size * many.size / 12 * (total + 1 - ties / (total * (total - 1)))
+    if variance <= 0:
+        return 1.0
+    return 0.5 * math.erfc((taken - many.size * (total + 1) / 2) / math.sqrt(2 * variance))
+
+
 def least_chance(few: int, many: int) -> float:
-    """Return the least that `chance_of` can give with so many samples: all of one side beyond all of the other."""
+    """Return the least that `tail_chance` can give with so many samples: all of one side beyond all of the other."""
     return math.exp(-_log_choose(few + many, few))
 
 

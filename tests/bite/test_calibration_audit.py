@@ -204,7 +204,7 @@ def test_what_the_largest_sample_does_by_chance_is_no_finding(side):
     found = subject.audit()
     assert found.findings == () and {"a"} <= found.by_chance <= {"a", "y"}
     (a,) = (tensor for tensor in found.tensors if tensor.name == "a")
-    assert a.ratio == pytest.approx(1.3) and found.chances["a"] == pytest.approx(1 / 8, rel=0.02)
+    assert a.ratio == pytest.approx(1.3) and 0.1 < found.chances["a"] <= 0.26  # 2 / 2**3 or less
 
 
 @pytest.mark.parametrize("side", ["data", "fresh"])
