@@ -190,7 +190,12 @@ def check_calibration(subject: Calibrated) -> Iterator[Finding]:
     asked, although a weakly typed builder may choose so layer by layer.
     """
     table, placement = subject.table, subject.placement
-    missing = table.missing(tensors_read_in_int8(subject.prepared.model))
+    # What was zero on all data has no scale: there is nothing to make one from.
+    missing = [
+        name
+        for name in table.missing(tensors_read_in_int8(subject.prepared.model))
+        if subject.amax.get(name, 1.0) > 0
+    ]
     if missing:
         yield Finding(
             TABLE,

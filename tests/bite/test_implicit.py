@@ -31,6 +31,11 @@ def test_honest_calibration_conforms(emulate, case):
     assert not checked(bench(emulate=emulate), case, "int8")
 
 
+def test_a_tensor_that_is_always_zero_needs_no_scale():
+    case = Case.parse("depthwise_separable-n1-c1-o1-i1x1-k1-lo0-hi1-w_int-s1")  # its ReLU lets nothing through
+    assert not checked(bench(), case, "int8")
+
+
 @pytest.mark.parametrize("emulate", ["tensorrt-11.0", "tensorrt-11.4", "tensorrt_rtx-1.7"])
 def test_a_version_without_calibrators_says_so(emulate):
     with pytest.raises(UnsupportedError, match="no implicit INT8") as caught:
