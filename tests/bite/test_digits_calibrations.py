@@ -41,3 +41,4 @@ def test_bad_calibrations_are_flagged_and_good_ones_are_not(benchmark_module, mo
     assert len(by_ranges) >= 9, sorted(flags.keys() - good - by_ranges)
     assert "identity" in flags["stale table"]
     assert "pipeline" in flags["pixels / 255"]
+    assert not any(found.flags for found in benchmark_module.audit_draws(digits, 6, 0))
