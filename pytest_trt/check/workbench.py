@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.check import tell
-from pytest_trt.check.calibrated import Calibrated, check_calibration
+from pytest_trt.check.calibrated import Calibrated
+from pytest_trt.check.compare import compare
 from pytest_trt.check.conclude import conclude, replay_line
 from pytest_trt.check.examine import Examiner
 from pytest_trt.check.feeds import (
@@ -24,30 +25,22 @@ from pytest_trt.check.feeds import (
     scale_of,
     shapes_for,
 )
-from pytest_trt.check.findings import to_finding
 from pytest_trt.check.graph import Graph, load_model
-from pytest_trt.check.make import DRAWN_RANGE, Maker, typed_itself, types_16
+from pytest_trt.check.make import DRAWN_RANGE, Maker
+from pytest_trt.check.proving import prove_precision
 from pytest_trt.check.recall import Recall
 from pytest_trt.check.relate import Relations, relate
 from pytest_trt.check.subject import BUILD_OPTIONS, Subject
 from pytest_trt.check.tactics import rungs_of
 from pytest_trt.errors import (
-    FallbackWarning,
     RuntimeMissingError,
     SuspiciousWarning,
     UsageError,
 )
 from pytest_trt.numerics.battery import Scale, kinds_for
-from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
-from pytest_trt.numerics.judge import measure
-from pytest_trt.precision.attribution import typed_products
-from pytest_trt.precision.proof import Proof, complaint, prove, remark
 from pytest_trt.records import (
-    CONFORMS,
     SUSPICIOUS,
-    VIOLATES,
-    Finding,
     Settings,
     Tolerance,
     Verdict,
@@ -260,7 +253,7 @@ class Workbench:
                 ranges = {name: 127.0 * float(scale) for name, scale in subject.table.scales.items()}
             rungs = rungs_of(subject.plan.layers, self.settings.rungs, asked="rungs" in self.settings.given)
             examiner = Examiner(subject, source, rungs, tolerance, self.recall)
-            proof = None if fallback else self._prove(subject, examiner)
+            proof = None if fallback else prove_precision(subject, examiner)
             scale = scale_of(source) if given is None else Scale()
             seed = zlib.crc32(label.encode()) if label else int(source.digest[:8], 16)
             try:
@@ -361,64 +354,9 @@ class Workbench:
         UsageError
             Shapes differ, or there is nothing to compare.
         """
-        value, mid = np.asarray(got, dtype=np.float64), np.asarray(want, dtype=np.float64)
         __tracebackhide__ = True
-        if value.shape != mid.shape:
-            raise UsageError(f"got has shape {value.shape}, want {mid.shape}", why="nothing is broadcast")
-        if value.size == 0:
-            raise UsageError("the arrays are empty: nothing was compared")
-        try:
-            ends = [
-                np.asarray(end, dtype=np.float64) for end in (limit if isinstance(limit, tuple) else (limit,))
-            ]
-            low, high = ends if isinstance(limit, tuple) else (mid - ends[0], mid + ends[0])
-            low, high = np.broadcast_to(low, mid.shape), np.broadcast_to(high, mid.shape)
-        except (TypeError, ValueError):
-            raise UsageError(
-                f"limit {limit!r} cannot be used",
-                why="it is the largest absolute difference, or (low, high): numbers, or arrays of the outputs' shape",
-            ) from None
-        if bool(np.any(high < low)) or any(np.isnan(end).any() for end in ends):
-            raise UsageError(f"limit {limit!r} is negative, or no number: nothing could be inside")
-        found = measure(value, Bound(mid, low, high))
-        finding = to_finding(found, found.cause, VIOLATES, tensor="got", data="given")
-        status = VIOLATES if found.bad else CONFORMS
-        verdict = Verdict(status, (finding,) if found.bad else (), found.judged, found.certified)
-        if found.bad:
-            raise tell.failure(verdict, "the same comparison")
-        return verdict
+        return compare(got, want, limit)
 
     def close(self) -> None:
         """Release what the workbench holds; sessions and engines are their callers'."""
         self._maker.close()
-
-    def _prove(self, subject: Subject, examiner: Examiner) -> Proof:
-        """Return what ran, and add a finding when the engine did its work in another precision than the one asked for.
-
-        Where the builder was free to choose, only a type that it may not choose at all is one; that it chose float32
-        throughout is a warning.
-        """
-        prepared = subject.prepared
-        own = {node.op for node in examiner.source.nodes} & {"QuantizeLinear", "DequantizeLinear"}
-        # Under weak typing a 16-bit type is a permission, an order only where constraints are obeyed; Q/DQ always are one.
-        free = prepared.precision in ("fp16", "bf16") or prepared.implicit
-        binding = prepared.strong or prepared.constraints == "obey" or not free
-        proof = prove(
-            subject.plan.layers,
-            prepared.precision,
-            quantized=bool(own),
-            hybrid=prepared.hybrid,
-            wanted=typed_products(prepared.matched) if binding and not prepared.implicit else None,
-        )
-        bad = proof.breaches or (proof.fallback if binding and not prepared.implicit else ())
-        if isinstance(subject, Calibrated):
-            examiner.result.findings.extend(check_calibration(subject))
-        elif not binding and proof.fell_back:
-            warnings.warn(FallbackWarning(f"{subject.rt.title} {remark(proof)}"), stacklevel=4)
-        typed = types_16(examiner.source)
-        if bad and typed and prepared.precision not in typed:
-            raise typed_itself(typed, prepared.precision)
-        if bad:
-            note = complaint(proof, binding=True) or ", ".join(bad)
-            examiner.result.findings.append(Finding("precision", VIOLATES, note=note))
-        return proof
