@@ -224,10 +224,20 @@ def check_calibration(subject: Calibrated) -> Iterator[Finding]:
             note="no layer names these nodes, so nothing tells where INT8 is: "
             + ", ".join(sorted(placement.untold)[:5]),
         )
-    graph = subject.prepared.model.graph
+    graph, kept = subject.prepared.model.graph, subject.prepared.layer_types
     constant = {tensor.name for tensor in graph.initializer}
-    could = {n.name for n in graph.node if n.op_type in WEIGHTED and n.input[1] in constant}
-    if could and not any(0 in placement.read.get(name, ()) for name in could):
+    could = {
+        node.name
+        for node in graph.node
+        if node.op_type in WEIGHTED
+        and node.input[1] in constant
+        and node.input[0] in table.scales
+        and kept.get(node.name, "int8") == "int8"
+    }
+    wide = sorted(name for name in could if 0 not in placement.read.get(name, ()))
+    if wide and subject.prepared.constraints == "obey":
+        yield Finding("precision", VIOLATES, note=f"ordered into int8, but not in it: {', '.join(wide[:5])}")
+    elif could and len(wide) == len(could):
         yield Finding(
             "precision", VIOLATES, note="asked for int8, but no convolution or matrix product reads INT8"
         )

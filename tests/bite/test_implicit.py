@@ -32,7 +32,9 @@ def test_honest_calibration_conforms(emulate, case):
 
 
 def test_a_tensor_that_is_always_zero_needs_no_scale():
-    case = Case.parse("depthwise_separable-n1-c1-o1-i1x1-k1-lo0-hi1-w_int-s1")  # its ReLU lets nothing through
+    case = Case.parse(
+        "depthwise_separable-n1-c1-o1-i1x1-k1-lo0-hi1-w_int-s1"
+    )  # its ReLU lets nothing through
     assert not checked(bench(), case, "int8")
 
 
@@ -62,6 +64,16 @@ def test_a_version_without_calibrators_says_so(emulate):
 def test_a_fault_is_caught(fault, checks):
     assert fault in faults.FAULTS
     assert checked(bench(fault), CHAIN, "int8") & checks
+
+
+TWO = Case.parse("depthwise_separable-n2-c16-o9-i5x5-k3-lo0-hi1-w_grid-s4")
+
+
+@pytest.mark.parametrize(("constraints", "want"), [("off", False), ("obey", True)])
+def test_a_layer_that_was_ordered_into_int8_is_in_it(constraints, want):
+    """A builder that is free to choose may leave one of two layers in float32."""
+    assert not checked(bench(constraints=constraints), TWO, "int8")
+    assert ("precision" in checked(bench("one_scale_missing", constraints=constraints), TWO, "int8")) == want
 
 
 def network(width):

@@ -11,7 +11,9 @@ from pytest_trt.strategies import corners
 from tests.bite.checking import checked
 
 CASE = corners("motif")[0]
-SUM = next(case for case in corners("elementwise") if case.text.startswith("add"))  # no constants: one value is right
+SUM = next(
+    case for case in corners("elementwise") if case.text.startswith("add")
+)  # no constants: one value is right
 
 
 def bench(constraints, *faults, typing="weak", emulate="tensorrt-10.13"):
