@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ import pytest
 import pytest_trt
 import pytest_trt.hardware
 from pytest_trt.options import OPTIONS
+
+with suppress(ImportError):  # the same holds for what draws the plots of a report
+    import jinja2  # noqa: F401
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
 
 ROOT = Path(pytest_trt.__file__).parent.parent
 FAKES = Path(__file__).with_name("fakes.py")
