@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_trt.check.workbench import Workbench
+from pytest_trt.errors import FallbackWarning
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import discover
 from pytest_trt.strategies import corners
@@ -35,10 +36,16 @@ def test_an_honest_engine_conforms(constraints, emulate):
     assert not checked(bench(constraints, emulate=emulate), CASE, "fp16")
 
 
+@pytest.mark.filterwarnings("ignore::pytest_trt.errors.FallbackWarning")
 @pytest.mark.parametrize(("constraints", "want"), [("off", False), ("prefer", False), ("obey", True)])
 def test_a_layer_in_float32_is_wrong_where_the_order_binds(constraints, want):
     found = checked(bench(constraints, "one_layer_stays_fp32"), CASE, "fp16")
     assert ("precision" in found) == want
+
+
+def test_a_free_builder_that_chose_float32_throughout_is_a_warning():
+    with pytest.warns(FallbackWarning, match="fell back entirely"):
+        checked(bench("off", "one_layer_stays_fp32"), CASE, "fp16")
 
 
 @pytest.mark.parametrize(("constraints", "want"), [("off", False), ("obey", True)])
