@@ -76,13 +76,13 @@ def typed_products(model: ModelProto) -> dict[str, str]:
     A node that reads both operands from DequantizeLinear is asked for in INT8: TensorRT fuses them. Any other is asked for in the
     type of its data; one behind a Cast of a dequantised tensor in neither: it may be fused or not.
     """
-    typed = graphs.infer(model)
-    types = graphs.element_types(typed)
-    makers = {name: node for node in typed.graph.node for name in node.output}
+    products = [node for node in model.graph.node if node.op_type in _PRODUCTS]
+    types = graphs.element_types(model)
+    if any(node.input[0] not in types for node in products):
+        types = graphs.element_types(graphs.infer(model))
+    makers = {name: node for node in model.graph.node for name in node.output}
     wanted = {}
-    for node in typed.graph.node:
-        if node.op_type not in _PRODUCTS:
-            continue
+    for node in products:
         sides = [makers.get(name) for name in node.input[:2]]
         behind = [makers.get(m.input[0]) for m in sides if m is not None and m.op_type == "Cast"]
         if any(maker is not None and maker.op_type == "DequantizeLinear" for maker in behind):
