@@ -153,6 +153,8 @@ class Session:
     def need_precision(self, precision: str | None) -> None:
         """Skip where onnx or onnxruntime is too old for a precision, and fail under `--trt-require=execute`."""
         __tracebackhide__ = True
+        if precision == "int8":
+            precision = self.settings.hybrid
         if precision != "bf16" or self.is_off:  # the others need nothing, so nothing is imported for them
             return
         from pytest_trt.precision.support import find_lack

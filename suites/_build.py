@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.cases.limits import (
@@ -23,6 +24,7 @@ from pytest_trt.cases.limits import (
 from pytest_trt.errors import UnsupportedError
 from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.precision.attribution import UNPROVEN, attribute, onnx_nodes
+from pytest_trt.precision.support import find_lack
 from pytest_trt.records import LayerInfo
 from pytest_trt.runtime.build import BuildRequest, build_plan
 from pytest_trt.runtime.load import Runtime
@@ -145,6 +147,9 @@ def make_request(
     hybrid: str = "off",
 ) -> BuildRequest:
     """Return the request of one build: the model rewritten for the precision, scales from drawn data."""
+    lack = find_lack(hybrid)
+    if lack is not None:
+        pytest.skip(f"{lack[0]}; to get it: {lack[1]}")
     ranges = measure_ranges(model, [feed or draw_feed(model, shapes)]) if precision == "int8" else None
     ready = prepare(model, precision, strong=rt.features.strong_typing, ranges=ranges, hybrid=hybrid)
     return BuildRequest(

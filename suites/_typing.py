@@ -94,7 +94,7 @@ def is_offered(rt: Runtime, precision: str, way: Way) -> bool:
         return False
     if "bf16" in (precision, way.hybrid):
         known = hasattr(rt.trt.DataType, "BF16") and (way.strong or "BF16" in features.builder_flags)
-        return known and rt.gpu.sm >= _LEAST_SM_BF16
+        return known and rt.gpu.sm >= _LEAST_SM_BF16 and find_lack("bf16") is None
     return True
 
 
