@@ -17,6 +17,7 @@ from pytest_trt.errors import PrecisionError, UnsupportedError
 from pytest_trt.precision import Prepared, measure_ranges, prepare
 from pytest_trt.precision.attribution import typed_products
 from pytest_trt.precision.proof import complaint, prove
+from pytest_trt.precision.support import find_lack
 from pytest_trt.runtime.load import Runtime
 
 from ._named import Checked
