@@ -158,8 +158,8 @@ class Workbench:
             Exactly these are run; default: the data battery.
         precision : str
         profile : mapping of name to (min, opt, max) shapes, optional
-        calibration : iterable of input mappings, optional
-            Where INT8 scales come from; default: the inputs.
+        calibration : Calibration or iterable of input mappings, optional
+            Where INT8 scales come from, by min-max unless it says otherwise; default: the inputs.
         tolerance : Tolerance, optional
             Replaces the derived limits.
         data : sequence of str, optional

@@ -87,7 +87,7 @@ class Calibrator:
         self.written = b""
         self.batches_given = 0
         self.problems: list[BaseException] = []
-        self._rt, self._memory, self._cache, self._progress = rt, rt.memory, cache, progress
+        self._memory, self._cache, self._progress = rt.memory, cache, progress
         self._buffers: dict[str, Buffer] = {}
         self._batches = Batches(batches, inputs, "INT64" in members(rt.trt.DataType))
         if cache is None:
