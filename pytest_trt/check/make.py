@@ -12,14 +12,14 @@ from pytest_trt.check.calibrated import Calibrated
 from pytest_trt.check.feeds import Profile, check_feeds, draw_feeds, scale_of, shapes_for
 from pytest_trt.check.graph import FLOAT_KINDS, Graph
 from pytest_trt.check.subject import Subject
-from pytest_trt.errors import InputError, PrecisionError, UnsupportedError
+from pytest_trt.errors import InputError, PrecisionError
 from pytest_trt.numerics.formats import Array
 from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.precision.calibration import Calibration, calibrate
 from pytest_trt.precision.implicit import name_nodes
 from pytest_trt.records import Settings
 from pytest_trt.runtime.build import BuildRequest
-from pytest_trt.runtime.constraints import check_offered
+from pytest_trt.runtime.constraints import check_implicit, check_offered
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.plans import PlanCache
 
@@ -103,12 +103,7 @@ class Maker:
         if is_int8 and options.get("dummy_range") is None:
             data = self._calibration(graph, given, calibration, sizes or {})
         if data is not None and settings.int8 == "implicit":
-            if not rt.features.calibrators:
-                raise UnsupportedError(
-                    f"{rt.title} has no implicit INT8",
-                    why="calibrators and dynamic ranges ended with TensorRT 10.x",
-                    mend="--trt-int8=explicit: a Q/DQ graph",
-                )
+            check_implicit(rt)
             prepared = prepare(graph.model, precision, strong=strong, implicit=True, **options)
             prepared = replace(prepared, model=name_nodes(prepared.model))
             calibrated = Calibrated(

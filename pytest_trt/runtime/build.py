@@ -252,12 +252,7 @@ class _Build:
         """Hand over the calibrator; where inputs are dynamic, say of which shapes its batches are."""
         if self.calibrator is None:
             return
-        if not self.rt.features.calibrators:
-            raise UnsupportedError(
-                f"{self.rt.title} has no implicit INT8",
-                why="dynamic ranges and calibrators ended with TensorRT 10.x",
-                mend="--trt-int8=explicit",
-            )
+        constraints.check_implicit(self.rt)
         config.int8_calibrator = self.calibrator
         if self.request.profiles:
             shapes = {

@@ -10,6 +10,7 @@ from pytest_trt.errors import CalibrationError, SettingsError, TrtError, Unsuppo
 from pytest_trt.precision.progress import Progress
 from pytest_trt.precision.tables import ALGORITHMS, CalibrationTable
 from pytest_trt.runtime.batches import Batch, Batches, Inputs
+from pytest_trt.runtime.constraints import check_implicit
 from pytest_trt.runtime.features import members
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.memory import Buffer
@@ -276,12 +277,7 @@ def make_calibrator(
         raise SettingsError(
             f"quantile {quantile!r} and regression_cutoff {regression_cutoff!r} must lie within (0, 1]"
         )
-    if not rt.features.calibrators:
-        raise UnsupportedError(
-            f"{rt.title} has no calibrators",
-            why="implicit INT8 was deprecated in TensorRT 10.1 and ended with 10.16",
-            mend="--trt-int8=explicit",
-        )
+    check_implicit(rt)
     if rt.memory is None:
         raise UnsupportedError(
             f"{rt.title} cannot execute here, so it cannot calibrate", mend="--trt-int8=explicit"

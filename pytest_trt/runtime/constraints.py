@@ -69,6 +69,22 @@ def check_offered(rt: Runtime, request: BuildRequest) -> None:
         )
 
 
+def check_implicit(rt: Runtime) -> None:
+    """Refuse implicit INT8 where this TensorRT has none.
+
+    Raises
+    ------
+    UnsupportedError
+        With the version, and the way that works.
+    """
+    if not (rt.features.calibrators and rt.features.dynamic_ranges):
+        raise UnsupportedError(
+            f"{rt.title} has no implicit INT8",
+            why="it has no calibrators and takes no dynamic ranges: both ended with TensorRT 10.16",
+            mend="--trt-int8=explicit",
+        )
+
+
 def constrain(rt: Runtime, network: Any, request: BuildRequest) -> None:
     """Set the precision and the output types of layers as a request asks.
 

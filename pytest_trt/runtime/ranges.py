@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import UnsupportedError
+from pytest_trt.runtime.constraints import check_implicit
 
 if TYPE_CHECKING:
     from pytest_trt.runtime.load import Runtime
@@ -33,12 +34,7 @@ def set_ranges(
     given = request.dynamic_ranges or {}
     if not given and dummy is None:
         return
-    if not rt.features.dynamic_ranges:
-        raise UnsupportedError(
-            f"{rt.title} has no implicit INT8",
-            why="dynamic ranges and calibrators ended with TensorRT 10.x",
-            mend="--trt-int8=explicit",
-        )
+    check_implicit(rt)
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
     for index in range(network.num_layers):
         layer = network.get_layer(index)
