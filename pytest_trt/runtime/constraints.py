@@ -69,15 +69,15 @@ def check_offered(rt: Runtime, request: BuildRequest) -> None:
         )
 
 
-def check_implicit(rt: Runtime) -> None:
-    """Refuse implicit INT8 where this TensorRT has none.
+def check_implicit(rt: Runtime, *, by_ranges: bool = False) -> None:
+    """Refuse implicit INT8 where this TensorRT has no calibrators (`by_ranges`: no dynamic ranges).
 
     Raises
     ------
     UnsupportedError
         With the version, and the way that works.
     """
-    if not (rt.features.calibrators and rt.features.dynamic_ranges):
+    if not (rt.features.dynamic_ranges if by_ranges else rt.features.calibrators):
         raise UnsupportedError(
             f"{rt.title} has no implicit INT8",
             why="it has no calibrators and takes no dynamic ranges: both ended with TensorRT 10.16",

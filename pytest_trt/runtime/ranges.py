@@ -34,7 +34,7 @@ def set_ranges(
     given = request.dynamic_ranges or {}
     if not given and dummy is None:
         return
-    check_implicit(rt)
+    check_implicit(rt, by_ranges=True)
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
     for index in range(network.num_layers):
         layer = network.get_layer(index)
