@@ -98,8 +98,7 @@ def trt_build(pytestconfig: pytest.Config) -> Callable[..., Any]:
     """Factory: `trt_build(model, *, precision=None, profile=None, **build)` returns a raw engine."""
     __tracebackhide__ = True
     session = session_of(pytestconfig)
-    session.need_execution()
-    session.need_build()
+    session.need_engines()
 
     def trt_build(model: Any, *, precision: str | None = None, profile: Any = None, **build: Any) -> Any:
         __tracebackhide__ = True
@@ -114,8 +113,7 @@ def trt_session(pytestconfig: pytest.Config) -> Callable[..., Any]:
     """Factory: `trt_session(model, *, precision=None, profile=None, **build)`; `.run(inputs)` is a dict."""
     __tracebackhide__ = True
     session = session_of(pytestconfig)
-    session.need_execution()
-    session.need_build()
+    session.need_engines()
 
     def trt_session(model: Any, *, precision: str | None = None, profile: Any = None, **build: Any) -> Any:
         __tracebackhide__ = True
@@ -136,8 +134,7 @@ def trt_check(pytestconfig: pytest.Config) -> Callable[..., Verdict]:
     """
     __tracebackhide__ = True
     session = session_of(pytestconfig)
-    session.need_execution()
-    session.need_build()
+    session.need_engines()
 
     def trt_check(
         model: Any,

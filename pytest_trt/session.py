@@ -150,6 +150,12 @@ class Session:
         if executor is None or (executor.emulated and "execute" in self.settings.require):
             self._lack("execute", *self._why_no_execution())
 
+    def need_engines(self) -> None:
+        """Skip where nothing executes, and fail where `--trt-require=build` asks for a builder that is not there."""
+        __tracebackhide__ = True
+        self.need_execution()
+        self.need_build()
+
     def need_precision(self, precision: str | None) -> None:
         """Skip where onnx or onnxruntime is too old for a precision, and fail under `--trt-require=execute`."""
         __tracebackhide__ = True

@@ -62,8 +62,7 @@ def trt_fp16_report(pytestconfig: pytest.Config) -> Callable[..., HalfReport]:
     """
     __tracebackhide__ = True
     session = session_of(pytestconfig)
-    session.need_execution()
-    session.need_build()
+    session.need_engines()
 
     def trt_fp16_report(
         model: Any,
@@ -142,8 +141,7 @@ def trt_accuracy(pytestconfig: pytest.Config) -> Callable[..., Accuracy]:
     """
     __tracebackhide__ = True
     session = session_of(pytestconfig)
-    session.need_execution()
-    session.need_build()
+    session.need_engines()
 
     def trt_accuracy(
         model: Any,

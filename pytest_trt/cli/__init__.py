@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 from pytest_trt import __version__
 from pytest_trt.cli import bite, layers, lint, table
+from pytest_trt.errors import TrtError
+
+_RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "bite": bite.run,
+    "lint": lint.run,
+    "layers": layers.run,
+    "table": table.run,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,15 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("table", help="look at a calibration cache of INT8", description=table.__doc__)
     )
     given = parser.parse_args(arguments)
-    if given.command == "bite":
-        return bite.run(given)
-    if given.command == "lint":
-        return lint.run(given)
-    if given.command == "layers":
-        return layers.run(given)
-    if given.command == "table":
-        return table.run(given)
+    if given.command == "doctor":
+        from pytest_trt.cli import doctor as command  # imports on demand: --help answers at once
 
-    from pytest_trt.cli import doctor as command  # imports on demand: --help answers at once
-
-    return command.run(as_json=given.json)
+        return command.run(as_json=given.json)
+    try:
+        return _RUN[given.command](given)
+    except TrtError as error:
+        print(error, file=sys.stderr)
+        return 2

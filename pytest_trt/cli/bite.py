@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_trt.errors import TrtError, UsageError
+from pytest_trt.errors import UsageError
 from pytest_trt.settings import BATTERIES, RUNGS
 
 if TYPE_CHECKING:
@@ -61,15 +60,7 @@ def _count(text: str) -> int:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Measure, print and return 1 if something falls short of the thresholds, 2 for wrong use."""
-    try:
-        return _run(given)
-    except TrtError as error:
-        print(error, file=sys.stderr)
-        return 2
-
-
-def _run(given: argparse.Namespace) -> int:
+    """Measure, print and return 1 if something falls short of the thresholds; wrong use is a `TrtError`."""
     from pytest_trt.bite import files, thresholds, words
 
     both = given.pairs == given.suites

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_trt.errors import InputError, RuntimeMissingError, TrtError
+from pytest_trt.errors import InputError, RuntimeMissingError
 from pytest_trt.records import PRECISIONS, RUNTIMES, LayerInfo, LogLine, Settings
 
 if TYPE_CHECKING:
@@ -38,15 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print the layers; return 1 where they are not in the precision asked for, 2 for wrong use."""
-    try:
-        return _run(given)
-    except TrtError as error:
-        print(error, file=sys.stderr)
-        return 2
-
-
-def _run(given: argparse.Namespace) -> int:
+    """Print the layers; return 1 where they are not in the precision asked for; wrong use is a `TrtError`."""
     from pytest_trt.precision.proof import complaint, describe, prove, remark
 
     layers, origin = _layers_of(given)

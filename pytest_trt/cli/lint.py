@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.errors import ModelError, TrtError, UsageError
+from pytest_trt.errors import ModelError, UsageError
 from pytest_trt.hardware import GpuClass, detect, get
 from pytest_trt.records import PRECISIONS
 
@@ -49,15 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print what was found; return 1 on errors (`--strict`: on warnings too), 2 for wrong use."""
-    try:
-        return _run(given)
-    except TrtError as error:
-        print(error, file=sys.stderr)
-        return 2
-
-
-def _run(given: argparse.Namespace) -> int:
+    """Print what was found; return 1 on errors (`--strict`: on warnings too); wrong use is a `TrtError`."""
     gpu = _gpu(given.gpu)
     precisions = _precisions(given.precision, gpu)
     shapes = dict(_shape(text) for text in given.shape)
