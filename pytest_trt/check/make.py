@@ -16,6 +16,7 @@ from pytest_trt.errors import InputError, PrecisionError
 from pytest_trt.numerics.formats import Array
 from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.precision.calibration import Calibration, calibrate
+from pytest_trt.precision.graph import is_quantized
 from pytest_trt.precision.implicit import name_nodes
 from pytest_trt.records import Settings
 from pytest_trt.runtime.build import BuildRequest
@@ -27,7 +28,6 @@ from pytest_trt.runtime.plans import PlanCache
 DRAWN_RANGE = 127.0 / 128.0
 # Fields of a build that the graph, and what may be expected of the engine, depend on.
 _WRITTEN = ("constraints", "layer_types", "dummy_range")
-_QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
 class Maker:
@@ -141,7 +141,7 @@ class Maker:
         typed = types_16(graph)
         if typed and "fp32" not in graph.kinds.values():
             raise typed_itself(typed, "int8")
-        if any(node.op in _QDQ for node in graph.nodes):
+        if is_quantized(graph.model):
             return None
         if isinstance(calibration, Mapping):
             raise InputError(

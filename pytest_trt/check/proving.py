@@ -10,6 +10,7 @@ from pytest_trt.check.make import typed_itself, types_16
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import FallbackWarning
 from pytest_trt.precision.attribution import typed_products
+from pytest_trt.precision.graph import is_quantized
 from pytest_trt.precision.proof import Proof, complaint, prove, remark
 from pytest_trt.records import VIOLATES, Finding
 
@@ -21,14 +22,13 @@ def prove_precision(subject: Subject, examiner: Examiner) -> Proof:
     throughout is a warning.
     """
     prepared = subject.prepared
-    own = {node.op for node in examiner.source.nodes} & {"QuantizeLinear", "DequantizeLinear"}
     # Under weak typing a 16-bit type is a permission, an order only where constraints are obeyed; Q/DQ always are one.
     free = prepared.precision in ("fp16", "bf16") or prepared.implicit
     binding = prepared.strong or prepared.constraints == "obey" or not free
     proof = prove(
         subject.plan.layers,
         prepared.precision,
-        quantized=bool(own),
+        quantized=is_quantized(examiner.source.model),
         hybrid=prepared.hybrid,
         wanted=typed_products(prepared.matched) if binding and not prepared.implicit else None,
     )

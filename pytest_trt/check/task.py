@@ -13,6 +13,7 @@ from pytest_trt.check.feeds import Profile, check_feeds, profile_for
 from pytest_trt.check.graph import Graph, load_model
 from pytest_trt.errors import InputError
 from pytest_trt.numerics.formats import Array
+from pytest_trt.precision.graph import is_quantized
 from pytest_trt.runtime.session import Session
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def measure_task(
         Data, labels and model do not fit, or INT8 has no calibration data.
     """
     graph = Graph(load_model(model))
-    if precision == "int8" and calibration is None and "QuantizeLinear" not in {n.op for n in graph.nodes}:
+    if precision == "int8" and calibration is None and not is_quantized(graph.model):
         raise InputError(
             "INT8 needs calibration data besides the labelled samples",
             why="scales that come from the samples that are tested on would flatter the engine",

@@ -33,6 +33,7 @@ from pytest_trt.precision.calibration import Calibration, Ranges, calibrate
 from pytest_trt.precision.chance import chance_of, least_chance, measure_reaches
 from pytest_trt.precision.digests import digest_feeds, digest_model
 from pytest_trt.precision.distortion import TensorDistortion, measure_distortion, measure_output_sqnr
+from pytest_trt.precision.graph import is_quantized
 from pytest_trt.precision.int8 import quantize, scale_of
 from pytest_trt.precision.pipelines import PipelineComparison, Preprocess, compare_pipelines
 from pytest_trt.precision.samples import SampleFacts, describe_samples
@@ -158,7 +159,7 @@ def audit(
         The model has Q/DQ of its own, or a tensor has no range.
     """
     limits = thresholds or Thresholds()
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
+    if is_quantized(model):
         raise PrecisionError(
             "the model has Q/DQ of its own, so its scales cannot be audited against a calibration",
             mend="audit the float model, with precision.audit.ranges_from_scales(scales)",

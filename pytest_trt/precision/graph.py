@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -124,6 +124,11 @@ def consumers(graph: GraphProto) -> dict[str, list[NodeProto]]:
     return readers
 
 
+def is_quantized(model: ModelProto) -> bool:
+    """Tell whether a model has Q/DQ of its own in its main graph."""
+    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node)
+
+
 def subgraphs(node: NodeProto) -> list[GraphProto]:
     """Return the graphs that a node carries as attributes (If, Loop, Scan)."""
     found: list[GraphProto] = []
@@ -212,6 +217,31 @@ def array_of(tensor: TensorProto) -> np.ndarray:
     )
     values: np.ndarray = (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return values.reshape(tuple(tensor.dims))
+
+
+def float_constants(graph: GraphProto) -> dict[str, np.ndarray]:
+    """Return the float32 initializers of a graph by name."""
+    return {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
+    }
+
+
+def fold_normalisation(
+    node: NodeProto, constants: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return what a BatchNormalization with constant parameters does, y = x factor + (shift - mean factor), in float64.
+
+    Returns
+    -------
+    (factor, shift, mean) : 1-d float64 arrays; None where a parameter is no constant.
+    """
+    if not all(name in constants for name in node.input[1:5]):
+        return None
+    gain, shift, mean, variance = (constants[name].astype(np.float64) for name in node.input[1:5])
+    epsilon = next((entry.f for entry in node.attribute if entry.name == "epsilon"), 1e-5)
+    return gain / np.sqrt(variance + epsilon), shift, mean
 
 
 def float_constant(node: NodeProto) -> np.ndarray | None:

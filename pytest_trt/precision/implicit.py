@@ -24,6 +24,7 @@ from pytest_trt.records import LayerInfo
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _OPSET = 13
+_NORM = "BatchNormalization"
 # TensorRT's name for an input that it converted in front of a layer.
 _REFORMATTED = re.compile(r"Reformatted Input Tensor (\d+) to ")
 
@@ -138,11 +139,7 @@ class _Writer:
         self.placement = placement
         self.table = scales
         self.names = graphs.Names(model.graph)
-        self.constants = {
-            tensor.name: numpy_helper.to_array(tensor)
-            for tensor in model.graph.initializer
-            if tensor.data_type == 1
-        }
+        self.constants = graphs.float_constants(model.graph)
         self.readers = graphs.consumers(model.graph)
         self.outputs = {value.name for value in model.graph.output}
         self.scales: dict[str, np.ndarray] = {}
@@ -184,13 +181,10 @@ class _Writer:
         if node.op_type != "Conv" or len(readers) != 1 or node.output[0] in self.outputs:
             return set()
         after = readers[0]
-        if after.op_type != "BatchNormalization" or not all(
-            name in self.constants for name in after.input[1:5]
-        ):
+        known = graphs.fold_normalisation(after, self.constants) if after.op_type == _NORM else None
+        if known is None:
             return set()
-        gain, shift, mean, variance = (self.constants[name].astype(np.float64) for name in after.input[1:5])
-        epsilon = next((entry.f for entry in after.attribute if entry.name == "epsilon"), 1e-5)
-        factor = gain / np.sqrt(variance + epsilon)
+        factor, shift, mean = known
         weights = self.constants[node.input[1]].astype(np.float64)
         biased = len(node.input) > 2 and node.input[2] != ""
         bias = self.constants[node.input[2]].astype(np.float64) if biased else np.zeros_like(factor)

@@ -154,7 +154,7 @@ class _Inserter:
         self.types = graphs.element_types(model)
         self.readers = graphs.consumers(model.graph)
         self.names = graphs.Names(model.graph)
-        self.constants = _float_constants(model)
+        self.constants = graphs.float_constants(model.graph)
         self.fixed = graphs.computed_constants(model.graph)
         self.outputs = {value.name for value in model.graph.output}
         self.makers = {name: node for node in model.graph.node for name in node.output if name}
@@ -322,16 +322,8 @@ class _Inserter:
         )
 
 
-def _float_constants(model: ModelProto) -> dict[str, np.ndarray]:
-    return {
-        tensor.name: numpy_helper.to_array(tensor)
-        for tensor in model.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT
-    }
-
-
 def _own_scales(model: ModelProto) -> dict[str, np.ndarray]:
-    constants = _float_constants(model)
+    constants = graphs.float_constants(model.graph)
     return {
         node.input[0]: constants[node.input[1]]
         for node in model.graph.node

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from pytest_trt.errors import PrecisionError
 from pytest_trt.precision import graph as graphs
@@ -54,11 +54,7 @@ class _Filler:
         self.names = graphs.Names(placed.graph)
         self.makers = {name: node for node in self.graph.node for name in node.output if name}
         self.readers = graphs.consumers(self.graph)
-        self.constants = {
-            tensor.name: numpy_helper.to_array(tensor)
-            for tensor in self.base.initializer
-            if tensor.data_type == TensorProto.FLOAT
-        }
+        self.constants = graphs.float_constants(self.base)
         self.fixed = graphs.computed_constants(self.graph)
         self.made: dict[tuple[str, int | None], str] = {}
         self.added: list[NodeProto] = []

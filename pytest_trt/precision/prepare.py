@@ -14,7 +14,6 @@ from pytest_trt.precision.rewriters import REWRITERS, rewrite
 from pytest_trt.precision.sixteen import retype
 from pytest_trt.records import PRECISIONS
 
-_QDQ = ("QuantizeLinear", "DequantizeLinear")
 _HALVES = ("fp16", "bf16")
 _CONSTRAINTS = ("off", "prefer", "obey")
 # The first operator set with 16-bit scales in QuantizeLinear and DequantizeLinear.
@@ -171,7 +170,7 @@ def prepare(
         layer_types=layers,
         dummy_range=dummy_range,
     )
-    quantized = any(node.op_type in _QDQ for node in model.graph.node)
+    quantized = graphs.is_quantized(model)
     if precision == "int8":
         return _int8(base, ranges, rewriter, quantized=quantized, implicit=implicit)
     own = frozenset({"INT8"}) if quantized and not strong else frozenset[str]()  # the builder wants it said

@@ -290,15 +290,15 @@ def _fold_batch_norms(model: ModelProto) -> None:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     names = graphs.Names(graph)
     for node in graph.node:
-        if node.op_type != "BatchNormalization" or not all(name in weights for name in node.input[1:5]):
+        if node.op_type != "BatchNormalization":
             continue
         if graphs.attribute(node, "training_mode", 0) or len(node.output) > 1:
             continue
-        scale, shift, mean, variance = (
-            numpy_helper.to_array(weights[name]).astype(np.float64) for name in node.input[1:5]
-        )
-        epsilon = next((entry.f for entry in node.attribute if entry.name == "epsilon"), 1e-5)
-        folded = scale / np.sqrt(variance + epsilon)
+        given = {name: numpy_helper.to_array(weights[name]) for name in node.input[1:5] if name in weights}
+        known = graphs.fold_normalisation(node, given)
+        if known is None:
+            continue
+        folded, shift, mean = known
         reach, shift_name = np.abs(mean * folded), names.fresh(f"{node.name}_shift")
         helper.set_model_props(
             model,
