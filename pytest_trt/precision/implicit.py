@@ -12,14 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto
 
 from pytest_trt.precision import graph as graphs
 from pytest_trt.precision.attribution import onnx_nodes
 from pytest_trt.precision.int8 import quantize_array, weight_axis, weight_scales
+from pytest_trt.precision.qdq import PairMaker
 from pytest_trt.records import LayerInfo
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -139,6 +139,7 @@ class _Writer:
         self.placement = placement
         self.table = scales
         self.names = graphs.Names(model.graph)
+        self.maker = PairMaker(self.names)
         self.constants = graphs.float_constants(model.graph)
         self.readers = graphs.consumers(model.graph)
         self.outputs = {value.name for value in model.graph.output}
@@ -172,8 +173,8 @@ class _Writer:
                 if name in stored:
                     self._pair(fresh.output[index], name, name)
         used = {name for node in self.nodes for name in (*node.input, *graphs.captured(node))} | self.outputs
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
-        graphs.replace(self.graph, self.nodes, kept)
+        tensors = [*self.graph.initializer, *self.maker.tensors]
+        graphs.replace(self.graph, self.nodes, [tensor for tensor in tensors if tensor.name in used])
 
     def _fold_normalisation(self, node: NodeProto) -> set[str]:
         """Fold the BatchNormalization that alone reads a convolution into its weights; return the names of nodes that go."""
@@ -190,8 +191,8 @@ class _Writer:
         bias = self.constants[node.input[2]].astype(np.float64) if biased else np.zeros_like(factor)
         shape = (-1, *(1,) * (weights.ndim - 1))
         made = [self.names.fresh(f"{node.name}_folded"), self.names.fresh(f"{node.name}_shift")]
-        self._store(made[0], (weights * factor.reshape(shape)).astype(np.float32))
-        self._store(made[1], ((bias - mean) * factor + shift).astype(np.float32))
+        self.maker.store(made[0], (weights * factor.reshape(shape)).astype(np.float32))
+        self.maker.store(made[1], ((bias - mean) * factor + shift).astype(np.float32))
         self.constants[made[0]] = (weights * factor.reshape(shape)).astype(np.float32)
         kept = [node.input[0], *made]
         del node.input[:]
@@ -204,12 +205,9 @@ class _Writer:
         axis = weight_axis(node, array.ndim)
         scale = weight_scales(array, axis)
         self.scales.setdefault(node.input[1], scale)
-        stored, made = self.names.fresh(f"{node.name}_int8"), self.names.fresh(f"{node.name}_weights")
-        self._store(stored, quantize_array(array, scale, axis))
-        by_axis: dict[str, Any] = {} if axis is None else {"axis": axis}
-        self.nodes.append(
-            self._node("DequantizeLinear", [stored, *self._parameters(made, scale)], made, **by_axis)
-        )
+        integers = quantize_array(array, scale, axis)
+        made, nodes = self.maker.weight(node.input[1], integers, scale, axis, node.name)
+        self.nodes += nodes
         return made
 
     def _quantised(self, name: str) -> str:
@@ -220,22 +218,4 @@ class _Writer:
 
     def _pair(self, source: str, target: str, name: str) -> None:
         scale = self.scales[name] = np.asarray(self.table[name], dtype=np.float32)
-        params, middle = self._parameters(target, scale), self.names.fresh(f"{target}_q")
-        self.nodes.append(self._node("QuantizeLinear", [source, *params], middle))
-        self.nodes.append(self._node("DequantizeLinear", [middle, *params], target))
-
-    def _parameters(self, name: str, scale: np.ndarray) -> list[str]:
-        made = [self.names.fresh(f"{name}_scale"), self.names.fresh(f"{name}_zero")]
-        self._store(made[0], scale)
-        self._store(made[1], np.zeros(scale.shape, np.int8))
-        return made
-
-    def _store(self, name: str, array: np.ndarray) -> None:
-        self.graph.initializer.append(
-            numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-        )
-
-    def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
-        return helper.make_node(
-            kind, inputs, [output], name=self.names.fresh(f"{kind}_{output}"), **attributes
-        )
+        self.nodes += self.maker.pair(source, target, scale, target)

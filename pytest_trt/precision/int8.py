@@ -22,13 +22,13 @@ nothing of these   on the inputs and outputs of the graph
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto
 
 from pytest_trt.errors import PrecisionError
 from pytest_trt.precision import graph as graphs
+from pytest_trt.precision.qdq import PairMaker
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
@@ -154,13 +154,13 @@ class _Inserter:
         self.types = graphs.element_types(model)
         self.readers = graphs.consumers(model.graph)
         self.names = graphs.Names(model.graph)
+        self.maker = PairMaker(self.names)
         self.constants = graphs.float_constants(model.graph)
         self.fixed = graphs.computed_constants(model.graph)
         self.outputs = {value.name for value in model.graph.output}
         self.makers = {name: node for node in model.graph.node for name in node.output if name}
         self.amax: dict[str, float] = {}
         self.scales: dict[str, np.ndarray] = {}
-        self.tensors: dict[str, TensorProto] = {}
         self.weights: dict[tuple[str, int | None], str] = {}
 
     def insert(self) -> None:
@@ -187,7 +187,7 @@ class _Inserter:
                     nodes += self._pair(name, source, renamed)
         used = {name for node in nodes for name in (*node.input, *graphs.captured(node))} | self.outputs
         kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
-        graphs.replace(self.graph, nodes, [*kept, *self.tensors.values()])
+        graphs.replace(self.graph, nodes, [*kept, *self.maker.tensors])
 
     # -- which tensors get a Q
 
@@ -283,43 +283,14 @@ class _Inserter:
             return self.weights[name, axis], []
         scale = on_grid(weight_scales(array, axis), self.grid)
         self.scales.setdefault(name, scale)
-        by_axis: dict[str, Any] = {} if axis is None else {"axis": axis}
-        params = self._parameters(name, scale)
-        made = self.weights[name, axis] = self.names.fresh(f"{name}_dq")
-        nodes = []
-        if self.folded:
-            stored = self.names.fresh(f"{name}_int8")
-            self._store(stored, quantize_array(array, scale, axis))
-        else:
-            stored = self.names.fresh(f"{name}_q")
-            nodes.append(self._node("QuantizeLinear", [name, *params], stored, by_axis))
-        nodes.append(self._node("DequantizeLinear", [stored, *params], made, by_axis))
-        return made, nodes
+        integers = quantize_array(array, scale, axis) if self.folded else None
+        self.weights[name, axis], nodes = self.maker.weight(name, integers, scale, axis, name)
+        return self.weights[name, axis], nodes
 
     def _pair(self, name: str, source: str, renamed: dict[str, str]) -> list[NodeProto]:
         scale = self.scales[name] = on_grid(scale_of(self.amax[name]), self.grid)
-        params = self._parameters(name, scale)
-        middle = self.names.fresh(f"{name}_q")
-        end = name if source != name else self.names.fresh(f"{name}_dq")
-        renamed[name] = end
-        return [
-            self._node("QuantizeLinear", [source, *params], middle, {}),
-            self._node("DequantizeLinear", [middle, *params], end, {}),
-        ]
-
-    def _parameters(self, name: str, scale: np.ndarray) -> list[str]:
-        made = [self.names.fresh(f"{name}_scale"), self.names.fresh(f"{name}_zero")]
-        self._store(made[0], scale)
-        self._store(made[1], np.zeros(scale.shape, np.int8))
-        return made
-
-    def _store(self, name: str, array: np.ndarray) -> None:
-        self.tensors[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-
-    def _node(self, kind: str, inputs: list[str], output: str, attributes: dict[str, Any]) -> NodeProto:
-        return helper.make_node(
-            kind, inputs, [output], name=self.names.fresh(f"{kind}_{output}"), **attributes
-        )
+        end = renamed[name] = name if source != name else self.names.fresh(f"{name}_dq")
+        return self.maker.pair(source, end, scale, name)
 
 
 def _own_scales(model: ModelProto) -> dict[str, np.ndarray]:

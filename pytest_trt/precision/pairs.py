@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 from pytest_trt.errors import PrecisionError
 from pytest_trt.precision import graph as graphs
 from pytest_trt.precision.int8 import _MOVES, on_grid, quantize_array, scale_of, weight_axis, weight_scales
+from pytest_trt.precision.qdq import PairMaker
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -51,7 +51,7 @@ class _Filler:
         self.base = base.graph
         self.folded = folded
         self.ranges = ranges
-        self.names = graphs.Names(placed.graph)
+        self.maker = PairMaker(graphs.Names(placed.graph), mark="_trt")
         self.makers = {name: node for node in self.graph.node for name in node.output if name}
         self.readers = graphs.consumers(self.graph)
         self.constants = graphs.float_constants(self.base)
@@ -72,6 +72,7 @@ class _Filler:
             if node.op_type == "QuantizeLinear" and node.output[0] in pairs:
                 name = pairs[node.output[0]]
                 self._fill_pair(node, name, on_grid(scale_of(amax[name]), self.grid))
+        self.graph.initializer.extend(self.maker.tensors)
         nodes = [*self.added, *self.graph.node]
         for name in {name for node in nodes for name in node.input} & self.constants.keys():
             self._restore(name)  # ONNX Runtime drops a bias that was not there while it worked
@@ -101,16 +102,10 @@ class _Filler:
             return self.made[name, axis]
         scale = on_grid(weight_scales(array, axis), self.grid)
         self.scales.setdefault(name, scale)
-        parameters = self._parameters(name, scale)
-        stored = self.names.fresh(f"{name}_int8" if self.folded else f"{name}_q")
-        attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
-        if self.folded:
-            self._store(stored, quantize_array(array, scale, axis))
-        else:
-            self._add("QuantizeLinear", [name, *parameters], stored, attributes)
-        end = self.made[name, axis] = self.names.fresh(f"{name}_dq")
-        self._add("DequantizeLinear", [stored, *parameters], end, attributes)
-        return end
+        integers = quantize_array(array, scale, axis) if self.folded else None
+        self.made[name, axis], nodes = self.maker.weight(name, integers, scale, axis, name)
+        self.added += nodes
+        return self.made[name, axis]
 
     def _own_name(self, node: NodeProto) -> str:
         """Return the name that the tensor behind a Q has in the given model: a library renames what it quantises."""
@@ -147,30 +142,16 @@ class _Filler:
 
     def _fill_pair(self, node: NodeProto, name: str, scale: np.ndarray) -> None:
         self.scales[name] = scale
-        parameters = self._parameters(name, scale)
+        parameters = self.maker.parameters(name, scale)
         behind = [r for r in self.readers.get(node.output[0], []) if r.op_type == "DequantizeLinear"]
         for each in (node, *behind):
             del each.input[1:]
             each.input.extend(parameters)
             del each.attribute[:]
 
-    def _parameters(self, name: str, scale: np.ndarray) -> list[str]:
-        made = [self.names.fresh(f"{name}_trt_scale"), self.names.fresh(f"{name}_trt_zero")]
-        self._store(made[0], scale)
-        self._store(made[1], np.zeros(scale.shape, np.int8))
-        return made
-
-    def _store(self, name: str, array: np.ndarray) -> None:
-        stored = np.ascontiguousarray(array).reshape(array.shape)  # ascontiguousarray makes 0-d ones 1-d
-        self.graph.initializer.append(numpy_helper.from_array(stored, name))
-
     def _restore(self, name: str) -> None:
         if all(tensor.name != name for tensor in self.graph.initializer):
             self.graph.initializer.append(numpy_helper.from_array(self.constants[name], name))
-
-    def _add(self, kind: str, inputs: list[str], output: str, attributes: dict[str, Any]) -> None:
-        name = self.names.fresh(f"{kind}_{output}")
-        self.added.append(helper.make_node(kind, inputs, [output], name=name, **attributes))
 
 
 def _is_nearest(node: NodeProto) -> bool:
