@@ -34,7 +34,7 @@ _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 _ACTIVATIONS = ("Relu", "Clip", "LeakyRelu")
 # Operators whose result has values of their data inputs alone: Q and DQ commute with them where the scale stays.
-_MOVES = frozenset(
+MOVES = frozenset(
     "Concat MaxPool GlobalMaxPool Reshape Flatten Squeeze Unsqueeze Transpose Slice Split Identity Expand Tile "
     "DepthToSpace SpaceToDepth Gather Resize".split()
 )
@@ -211,7 +211,7 @@ class _Inserter:
         """Give the largest range to all quantised tensors between which data are only moved."""
         group: dict[str, list[str]] = {name: [name] for name in self.amax}
         for node in self.graph.node:
-            if node.op_type not in _MOVES or not self._commutes(node):
+            if node.op_type not in MOVES or not self._commutes(node):
                 continue
             data = node.input if node.op_type == "Concat" else node.input[:1]
             first, *rest = [name for name in (*data, *node.output) if name in group] or [""]

@@ -9,7 +9,7 @@ from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 from pytest_trt.errors import PrecisionError
 from pytest_trt.precision import graph as graphs
-from pytest_trt.precision.int8 import _MOVES, on_grid, quantize_array, scale_of, weight_axis, weight_scales
+from pytest_trt.precision.int8 import MOVES, on_grid, quantize_array, scale_of, weight_axis, weight_scales
 from pytest_trt.precision.qdq import PairMaker
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -130,7 +130,7 @@ class _Filler:
                 if name in amax
             ]
             for n in self.base.node
-            if n.op_type in _MOVES and (n.op_type != "Resize" or _is_nearest(n))
+            if n.op_type in MOVES and (n.op_type != "Resize" or _is_nearest(n))
         ]
         for _ in moved:  # as often as the longest chain has links
             before = dict(amax)

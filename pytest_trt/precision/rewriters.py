@@ -19,7 +19,7 @@ from pytest_trt.precision.int8 import quantize
 from pytest_trt.precision.library_calls import PLACERS, PRODUCTS, RETYPERS, find_library_lack
 from pytest_trt.precision.ordering import sort_nodes
 from pytest_trt.precision.pairs import fill_pairs
-from pytest_trt.precision.sixteen import BF16_OPSET, _fold_batch_norms, _low_tensor, retype
+from pytest_trt.precision.sixteen import BF16_OPSET, fold_batch_norms, low_tensor, retype
 
 REWRITERS = ("builtin", "onnxruntime", "modelopt")
 _PER_CHANNEL_OPSET = 13
@@ -153,7 +153,7 @@ def _sixteen(model: ModelProto, precision: str, rewriter: str, keep: frozenset[s
     lifted = graphs.at_least(model, BF16_OPSET, "bf16") if precision == "bf16" else model
     base = graphs.infer(lifted)
     graphs.settle(base)
-    _fold_batch_norms(base)
+    fold_batch_norms(base)
     # What ONNX has no such type for must stay: no library asks the operator schemas.
     _, impossible = retype(base, precision)
     kinds = {
@@ -190,7 +190,7 @@ def _round_weights(made: ModelProto, base: ModelProto, precision: str) -> None:
     wide = {t.name: t for t in base.graph.initializer if t.data_type == TensorProto.FLOAT}
     for tensor in made.graph.initializer:
         if tensor.data_type == _KINDS[precision] and tensor.name in wide:
-            tensor.CopyFrom(_low_tensor(wide[tensor.name], precision, tensor.name))
+            tensor.CopyFrom(low_tensor(wide[tensor.name], precision, tensor.name))
 
 
 def _find_kept(made: ModelProto, base: ModelProto, precision: str) -> tuple[str, ...]:

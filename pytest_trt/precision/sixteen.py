@@ -68,7 +68,7 @@ def retype(
         model = graphs.at_least(model, BF16_OPSET, "bf16")
     result = graphs.infer(model)
     graphs.settle(result)
-    _fold_batch_norms(result)
+    fold_batch_norms(result)
     rewriter = _Rewriter(result, precision, frozenset(keep))
     kept = tuple(name for name in rewriter.rewrite() if name not in rewriter.keep)
     return graphs.verify(result), kept
@@ -89,7 +89,8 @@ def round_weights(array: np.ndarray, precision: str) -> np.ndarray:
     return patterns
 
 
-def _low_tensor(tensor: TensorProto, precision: str, name: str) -> TensorProto:
+def low_tensor(tensor: TensorProto, precision: str, name: str) -> TensorProto:
+    """Return a float32 tensor rounded to a 16-bit type, under a name of its own."""
     array = numpy_helper.to_array(tensor)
     raw = round_weights(np.asarray(array, dtype=np.float32), precision)
     little = raw.astype(raw.dtype.newbyteorder("<")).tobytes()
@@ -234,7 +235,7 @@ class _Rewriter:
         if low:
             made = self.names.fresh(f"{name}_{self.precision}") if name in self.outputs else name
             self.low[name] = made
-            self.tensors.append(_low_tensor(self.weights[name], self.precision, made))
+            self.tensors.append(low_tensor(self.weights[name], self.precision, made))
             return made
         wide = TensorProto()
         wide.CopyFrom(self.weights[name])
@@ -271,15 +272,15 @@ class _Rewriter:
             if entry.name == by_attribute:
                 entry.i, found = self.kind, True
             elif entry.type == AttributeProto.TENSOR and entry.t.data_type == TensorProto.FLOAT:
-                entry.t.CopyFrom(_low_tensor(entry.t, self.precision, entry.t.name))
+                entry.t.CopyFrom(low_tensor(entry.t, self.precision, entry.t.name))
         if by_attribute and not found:
             node.attribute.append(helper.make_attribute(by_attribute, self.kind))
         if node.op_type == "ConstantOfShape" and not node.attribute:
             zero = TensorProto(data_type=TensorProto.FLOAT, dims=[1], raw_data=b"\0\0\0\0")
-            node.attribute.append(helper.make_attribute("value", _low_tensor(zero, self.precision, "value")))
+            node.attribute.append(helper.make_attribute("value", low_tensor(zero, self.precision, "value")))
 
 
-def _fold_batch_norms(model: ModelProto) -> None:
+def fold_batch_norms(model: ModelProto) -> None:
     """Write each BatchNormalization with constant parameters as scale and shift alone, computed in float64.
 
     A variance of a trained net may well exceed what fp16 holds (9.8e7 was seen), and TensorRT folds the four
