@@ -6,14 +6,12 @@ from collections.abc import Iterable
 
 import pytest
 
-from pytest_trt.check import tell
-from pytest_trt.check.conclude import replay_line
+from pytest_trt.check import named
+from pytest_trt.check.named import Checked
 from pytest_trt.fixtures import replay_of
-from pytest_trt.records import VIOLATES, Finding, Verdict
 from pytest_trt.session import session_of
 
-# The name of a check, and what is wrong; None where it holds.
-Checked = tuple[str, str | None]
+__all__ = ["Checked", "demand"]
 
 
 def demand(checked: Iterable[Checked], request: pytest.FixtureRequest) -> None:
@@ -27,16 +25,8 @@ def demand(checked: Iterable[Checked], request: pytest.FixtureRequest) -> None:
         Of the test, which uses `trt_runtime`.
     """
     __tracebackhide__ = True
-    rows = list(checked)
-    assert rows, "nothing was checked"
-    findings = tuple(Finding(check, VIOLATES, note=note) for check, note in rows if note is not None)
-    if not findings:
-        return
     session = session_of(request.config)
     rt = session.discovery.executor
     assert rt is not None
     precision = None if session.running is None else session.running.precision
-    place = {"precision": precision or session.settings.precisions[0], "gpu": rt.gpu.name}
-    place |= {"runtime": rt.title, "device": rt.device, "replay": replay_of(request.node, "")}
-    verdict = Verdict(VIOLATES, findings, provenance=place)
-    raise tell.failure(verdict, replay_line(verdict, session.settings))
+    named.demand(checked, rt, session.settings, precision=precision, replay=replay_of(request.node, ""))

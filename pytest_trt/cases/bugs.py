@@ -1,0 +1,104 @@
+"""The public bugs of TensorRT (`bugs.toml`): who reported what, which check sees it, and whether a test provokes it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pytest_trt.cases.mutants import CONTEXTS, FAILED_RUN, NUMBERS, ROWS
+from pytest_trt.check import concurrent, rebuild, relations
+from pytest_trt.errors import SettingsError
+
+# The kinds of checks, and the names of findings, relations and errors that each goes by.
+CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "DIF": (*NUMBERS, "bound"),
+        "ROW": ROWS,
+        "OUT": (relations.EXTRA_OUTPUT,),
+        "PROF": (relations.WIDER_PROFILE, relations.BATCH_ONE),
+        "CTX": CONTEXTS,
+        "STALE": (concurrent.WRITTEN, concurrent.SYNCHRONOUS, relations.REPEAT, "nan", *FAILED_RUN),
+        "UPG": (*NUMBERS, "upgrade"),
+        "GPU": (*NUMBERS, "every-gpu-class"),
+        "EDGE": NUMBERS,
+        "OVF": NUMBERS,
+        "Q": NUMBERS,
+        "DET": (rebuild.REBUILT,),
+        "PREC": ("precision", "PrecisionError"),
+        "REFIT": (rebuild.REFIT_SAME, rebuild.REFIT_OTHER, *FAILED_RUN),
+        "BLD": ("build", "UnsupportedError", "ExecutionError"),
+        "EQV": ("equivalent graphs give the same answer",),
+        "LEAK": ("memory",),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One public report.
+
+    Attributes
+    ----------
+    name : str
+        `B01` to `B58`.
+    threads : tuple of str
+        `owner/repository#number`, or the document that tells of it.
+    trigger, symptom : str
+        What provokes it, and what came out.
+    checks : tuple of str
+        Kinds of checks that see it, members of `CHECKS`.
+    versions, status : str
+        Where it was seen, and what the thread says.
+    unwritable : str
+        Why no test provokes it; empty where one does.
+    """
+
+    name: str
+    threads: tuple[str, ...]
+    trigger: str
+    symptom: str
+    checks: tuple[str, ...]
+    versions: str
+    status: str
+    unwritable: str = ""
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Addresses of the threads that have one."""
+        return tuple(
+            f"https://github.com/{thread.replace('#', '/issues/')}"
+            for thread in self.threads
+            if "#" in thread
+        )
+
+
+@cache
+def _load() -> Mapping[str, Bug]:
+    data = _read(Path(__file__).with_name("bugs.toml"))
+    made = {}
+    for name, row in data.items():
+        bug = Bug(name, tuple(row.pop("threads")), checks=tuple(row.pop("checks")), **row)
+        unknown = set(bug.checks) - set(CHECKS)
+        if unknown or not bug.checks or not bug.threads:
+            raise SettingsError(
+                f"bugs.toml: {name} has no good checks or no threads", why=f"unknown: {unknown}"
+            )
+        made[name] = bug
+    return MappingProxyType(made)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    rows: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+BUGS: Mapping[str, Bug] = _load()

@@ -1,0 +1,178 @@
+"""What a trigger works with: a workbench at one precision, and the checks by which a bug shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from pytest_trt.check import named
+from pytest_trt.check.admissible import Admissible
+from pytest_trt.check.conclude import replay_line
+from pytest_trt.check.feeds import Profile
+from pytest_trt.check.findings import to_finding
+from pytest_trt.check.graph import Graph, load_model
+from pytest_trt.check.relations import Base, Broken, check_relations
+from pytest_trt.check.subject import Subject
+from pytest_trt.check.tell import failure
+from pytest_trt.check.workbench import Workbench
+from pytest_trt.errors import ConformanceError, ModelError
+from pytest_trt.numerics.formats import Array
+from pytest_trt.records import VIOLATES, Verdict
+from pytest_trt.runtime.load import Runtime
+
+
+class Inapplicable(Exception):
+    """This TensorRT, GPU or machine cannot have the bug, for the reason in words."""
+
+
+class Trial:
+    """A workbench at one precision.
+
+    Parameters
+    ----------
+    bench : Workbench
+    precision : str
+    record : callable, optional
+        Called with every verdict, also of what fails.
+    replay : str
+        Start of the command that repeats the trial.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        precision: str,
+        record: Callable[[object], None] | None = None,
+        replay: str = "",
+    ) -> None:
+        self.bench = bench
+        self.precision = precision
+        self._record = record or (lambda verdict: None)
+        self._replay = replay
+
+    @property
+    def rt(self) -> Runtime:
+        """Who executes."""
+        return self.bench.executor
+
+    def skip(self, reason: str) -> NoReturn:
+        """Say that this TensorRT, GPU or machine cannot have the bug.
+
+        Raises
+        ------
+        Inapplicable
+        """
+        raise Inapplicable(reason)
+
+    def check(self, model: Any, inputs: Mapping[str, Any] | None = None, **options: Any) -> Verdict:
+        """Return the verdict on one model, numbers and relations; `options` as for `Workbench.check`.
+
+        Without inputs the data battery is drawn, or the kinds of `data`. Raises as `Workbench.check`.
+        """
+        return self._keep(
+            lambda: self.bench.check(
+                model,
+                inputs,
+                precision=self.precision,
+                drawn=inputs is None,
+                replay=self._replay,
+                **options,
+            )
+        )
+
+    def relate(self, model: Any, relations: Any, data: Sequence[str], **options: Any) -> Verdict:
+        """Return the verdict on relations between contexts or engines; as `Workbench.relate`."""
+        return self._keep(
+            lambda: self.bench.relate(
+                model, relations, precision=self.precision, data=data, replay=self._replay, **options
+            )
+        )
+
+    def relations(
+        self,
+        model: Any,
+        inputs: Mapping[str, Array],
+        *,
+        profile: Profile | None = None,
+        has_batch: bool = True,
+        inner: str | None = None,
+        **build: Any,
+    ) -> Verdict:
+        """Return the verdict of rows, batches, profiles and one more output alone: no reference says what is right.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            Data on which nothing rounds (small integers), so that every kernel has to give the same bits.
+        inner : str, optional
+            The inner tensor to mark as one more output.
+
+        Raises
+        ------
+        ConformanceError
+            A relation is broken.
+        ModelError
+            A rounding happens on these data: other kernels may differ, and a comparison of bits would alarm for nothing.
+        """
+        with self.subject(model, profile, **build) as subject:
+            limits = Admissible(subject.graph, inputs, subject.contract, ("direct",)).on("direct").tensors
+            for name, bound in limits.items():
+                if name in subject.graph.outputs and not np.array_equal(
+                    bound.low, bound.high, equal_nan=True
+                ):
+                    raise ModelError(f"output {name!r} rounds on these data", mend="give smaller integers")
+            base = Base(inputs, subject.run(inputs), {})
+            rows = list(check_relations(subject, base, has_batch=has_batch, inner=inner))
+        return self.report(rows)
+
+    def report(self, rows: Iterable[tuple[str, Broken | None]]) -> Verdict:
+        """Return the verdict on relations that hold; raises `ConformanceError` where one does not."""
+        rows = list(rows)
+        broken = [found for _, found in rows if found is not None]
+        place = {"precision": self.precision, "gpu": self.rt.gpu.name, "runtime": self.rt.title}
+        place |= {"device": self.rt.device, "replay": self._replay}
+        if not broken:
+            return self._keep(lambda: self._demand((name, None) for name, _ in rows))
+        findings = tuple(
+            to_finding(b.measure, b.relation, VIOLATES, tensor=b.tensor, rule=b.relation) for b in broken
+        )
+        verdict = Verdict(VIOLATES, findings, provenance=place)
+        error = failure(verdict, replay_line(verdict, self.bench.settings))
+        self._record(verdict)
+        raise error
+
+    def demand(self, checked: Iterable[named.Checked]) -> Verdict:
+        """Return the verdict on checks by name; raises `ConformanceError` where one does not hold."""
+        return self._keep(lambda: self._demand(checked))
+
+    def _demand(self, checked: Iterable[named.Checked]) -> Verdict:
+        return named.demand(
+            checked, self.rt, self.bench.settings, precision=self.precision, replay=self._replay
+        )
+
+    def subject(self, model: Any, profile: Profile | None = None, **build: Any) -> Subject:
+        """Return a model ready to be built and run; `build` as for `Workbench.subject`."""
+        return self.bench.subject(model, self.precision, profile, **build)
+
+    def graph(self, model: Any) -> Graph:
+        """Return the graph of a model."""
+        return Graph(load_model(model))
+
+    def _keep(self, run: Callable[[], Verdict]) -> Verdict:
+        try:
+            verdict = run()
+        except ConformanceError as error:
+            self._record(error.verdict)
+            raise
+        self._record(verdict)
+        return verdict
+
+
+def checks_of(error: BaseException) -> frozenset[str]:
+    """Return the names of the checks behind a failure: of findings and relations, else the name of the error's class."""
+    verdict = getattr(error, "verdict", None)
+    if isinstance(verdict, Verdict):
+        return frozenset(found.check for found in verdict.findings)
+    return frozenset({type(error).__name__})
