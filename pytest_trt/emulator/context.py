@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_trt.emulator.context_state import ContextState
 from pytest_trt.emulator.launch import Launch, Result
 from pytest_trt.emulator.reporting import shielded
+from pytest_trt.errors import ExecutionError
 
 
 class ExecutionContext(ContextState):
@@ -20,36 +22,46 @@ class ExecutionContext(ContextState):
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         """Enqueue a run; False with a logged error if it cannot be run. Nothing is done before the stream is."""
-        where = "enqueueV3"
-        if not self._host.device.is_stream(stream_handle):
+        where, device = "enqueueV3", self._host.device
+        if not device.is_stream(stream_handle):
             return self._error(
                 "INVALID_ARGUMENT", where, f"{stream_handle:#x} is not a stream of this device"
             )
-        launch = self._ready(where, self._addresses)
-        if launch is None:
+        ready = self._ready(where, self._addresses, stream_handle)
+        if ready is None:
             self._time_failure()
             return False
+        launch, asked = ready
         if stream_handle == 0:
             self._reporter.log(
                 "WARNING",
                 "Using default stream in enqueueV3() may lead to performance issues due to extra waiting",
             )
+        self._log_layers(asked)
+        self._watch_inputs(launch, asked)
+        if asked.waits:
+            device.drain(stream_handle)
         if launch.must_wait:
-            self._host.device.drain(stream_handle)
+            device.drain(stream_handle)
             result = self._compute(launch, stream_handle)
             if result is None:
                 return self._error("FAILED_EXECUTION", where, "the enqueue failed")
             addresses = self._allocate(launch, result, stream_handle)
             if addresses is None:
                 return self._error("FAILED_ALLOCATION", where, "an output allocator gave no memory")
-            self._host.device.submit(stream_handle, partial(launch.publish, result, addresses))
-            return True
-        addresses = self._allocate(launch, None, stream_handle)
-        if addresses is None:
-            return self._error("FAILED_ALLOCATION", where, "an output allocator gave no memory")
-        if not self._host.device.start(launch, addresses, stream_handle):
-            self._host.device.submit(stream_handle, launch.work(addresses))
-        self._runs += 1
+            device.submit(stream_handle, partial(launch.publish, result, addresses))
+        else:
+            addresses = self._allocate(launch, None, stream_handle)
+            if addresses is None:
+                return self._error("FAILED_ALLOCATION", where, "an output allocator gave no memory")
+            if self._host.faults:
+                told = self._facts() | {"thread_id": threading.get_ident(), "stream": stream_handle}
+                device.submit(stream_handle, partial(self._work, launch, addresses, told))
+            elif not device.start(launch, addresses, stream_handle):
+                device.submit(stream_handle, launch.work(addresses))
+            self._runs += 1
+        if asked.waits:
+            device.drain(stream_handle)
         return True
 
     def execute_v2(self, bindings: Any) -> bool:
@@ -60,19 +72,68 @@ class ExecutionContext(ContextState):
                 "INVALID_ARGUMENT", "executeV2", f"{len(bindings)} bindings, the engine has {len(names)}"
             )
         addresses = dict(zip(names, (int(b) for b in bindings), strict=True))
-        launch = self._ready("executeV2", addresses)
-        if launch is None:
+        ready = self._ready("executeV2", addresses, None)
+        if ready is None:
             return False
-        if self.debug_sync:
-            for row in self._core.settings["layers"]:
-                self._reporter.log("VERBOSE", f"Executing layer {row['name']}")
+        launch, asked = ready
+        self._log_layers(asked)
+        self._watch_inputs(launch, asked)
         result = self._compute(launch, 0)
         if result is None:
             return self._error("FAILED_EXECUTION", "executeV2", "the run failed")
-        launch.publish(result, addresses)
+        launch.publish(result, launch.addresses)
         return True
 
-    def _ready(self, where: str, addresses: Mapping[str, int]) -> Launch | None:
+    def _work(self, launch: Launch, addresses: Mapping[str, int], facts: Mapping[str, Any]) -> None:
+        """Do a run that was enqueued, where faults have to see each node of it."""
+        result = launch.compute_observed(self._host.faults, facts, False)
+        answered = self._visit_execute(launch, result, facts)
+        self._previous = {name: np.array(array) for name, array in result.outputs.items()}
+        if not answered:
+            raise ExecutionError("the run failed")
+        launch.publish(result, addresses)
+
+    def _ask(self, missing: list[str], stream: int | None) -> Any:
+        """Return what an enqueue will do, after every fault has seen it; None if one refuses it."""
+        fields = {
+            "synchronous": stream is None,
+            "missing": missing,
+            "waits": False,
+            "logs_layers": stream is None and self.debug_sync,
+            "event_fires": "read",
+        }
+        if not self._host.faults:
+            return SimpleNamespace(**fields)
+        site, answers = self._host.faults.visit(
+            "enqueue",
+            str(self._core.settings["precision"]),
+            stream=stream or 0,
+            thread_id=threading.get_ident(),
+            **fields,
+            **self._facts(),
+        )
+        return None if any(answer is False for answer in answers) else site
+
+    def _log_layers(self, asked: Any) -> None:
+        if asked.logs_layers:
+            for row in self._core.settings["layers"]:
+                self._reporter.log("VERBOSE", f"Executing layer {row['name']}")
+
+    def _watch_inputs(self, launch: Launch, asked: Any) -> None:
+        """Let the event that was set fire once the inputs have been read."""
+        if not self._consumed:
+            return
+        device, event = self._host.device, self._consumed
+        device.reset_event(event)
+        if asked.event_fires == "enqueue":
+            device.fire(event)
+        elif asked.event_fires == "read":
+            launch.consumed = partial(device.fire, event)
+
+    def _ready(
+        self, where: str, addresses: Mapping[str, int], stream: int | None
+    ) -> tuple[Launch, Any] | None:
+        """Return what is to be run, and what the enqueue will do; None with a logged error where it cannot be."""
         if self._profile < 0:
             self._error("INVALID_STATE", where, "No optimization profile has been chosen for this context")
             return None
@@ -88,15 +149,21 @@ class ExecutionContext(ContextState):
                 "INVALID_STATE", where, f"The context has no device memory: {needed} bytes are needed"
             )
             return None
-        for port in self._core.ports.values():
-            if not addresses.get(port.name) and port.name not in self._allocators:
-                self._error(
-                    "INVALID_ARGUMENT",
-                    where,
-                    f"Neither address or allocator is set for {'input' if port.is_input else 'output'} tensor"
-                    f" {port.name}. Call setTensorAddress before enqueue.",
-                )
-                return None
+        lacking = [
+            name for name in self._core.ports if not addresses.get(name) and name not in self._allocators
+        ]
+        asked = self._ask(list(lacking), stream)
+        if asked is None:
+            self._error("FAILED_EXECUTION", where, "the enqueue failed")
+            return None
+        for name in asked.missing:
+            self._error(
+                "INVALID_ARGUMENT",
+                where,
+                f"Neither address or allocator is set for {'input' if self._core.ports[name].is_input else 'output'}"
+                f" tensor {name}. Call setTensorAddress before enqueue.",
+            )
+            return None
         shapes = self._output_shapes()
         open_ended = [name for name, shape in shapes.items() if -1 in shape]
         for name in open_ended:
@@ -105,19 +172,28 @@ class ExecutionContext(ContextState):
                     "INVALID_STATE", where, f"The shape of {name} depends on data: set an output allocator"
                 )
                 return None
-        return Launch(
-            core=self._core,
-            device=self._host.device,
-            inputs={port.name: (addresses[port.name], self._shapes[port.name]) for port in self._core.inputs},
-            outputs=shapes,
-            addresses=dict(addresses),
-            must_wait=bool(
-                self._host.faults
-                or open_ended
-                or self.profiler is not None
-                or (self._listener is not None and any(self._debug.values()))
+        known = dict(addresses)
+        for name in lacking:  # a fault let them pass: they get memory that nobody knows of
+            size = int(np.prod((shapes | self._shapes)[name], dtype=np.int64))
+            known[name] = self._host.device.allocate(size * self._core.ports[name].kind.itemsize)
+        return (
+            Launch(
+                core=self._core,
+                device=self._host.device,
+                inputs={port.name: (known[port.name], self._shapes[port.name]) for port in self._core.inputs},
+                outputs=shapes,
+                addresses=known,
+                must_wait=bool(open_ended or self.profiler is not None or self._is_listening()),
             ),
+            asked,
         )
+
+    def _is_listening(self) -> bool:
+        """Return whether somebody is to see debug tensors; faults may show those that are off."""
+        if self._listener is None:
+            return False
+        states = self._debug_states()
+        return any(states.values()) or bool(states and self._host.faults)
 
     def _allocate(self, launch: Launch, result: Result | None, stream: int) -> dict[str, int] | None:
         """Ask the allocators for memory and tell them the shapes."""
@@ -141,17 +217,16 @@ class ExecutionContext(ContextState):
     def _compute(self, launch: Launch, stream: int) -> Result | None:
         """Run now, as the stream would; None if a fault says that the enqueue failed."""
         timing = self.profiler is not None
-        listening = self._listener is not None and any(self._debug.values())
+        listening = self._is_listening()
         if not self._host.faults and not timing and not listening:
             self._runs += 1
             return launch.compute()
-        started = time.perf_counter()
-        result = launch.compute_observed(self._host.faults, self._facts(), timing)
+        facts = self._facts() | {"thread_id": threading.get_ident(), "stream": stream}
+        result = launch.compute_observed(self._host.faults, facts, timing)
         if listening:
-            self._show(result, stream)
+            self._show(result, facts)
         if self._host.faults:
-            result.total_seconds = time.perf_counter() - started
-            if not self._visit_execute(launch, result, stream):
+            if not self._visit_execute(launch, result, facts):
                 self._runs += 1
                 return None
         if timing:
@@ -185,16 +260,15 @@ class ExecutionContext(ContextState):
             "run_index": self._runs,
         }
 
-    def _visit_execute(self, launch: Launch, result: Result, stream: int) -> bool:
+    def _visit_execute(self, launch: Launch, result: Result, facts: Mapping[str, Any]) -> bool:
         site, answers = self._host.faults.visit(
             "execute",
             str(self._core.settings["precision"]),
             inputs=result.inputs,
             outputs=result.outputs,
             previous_outputs=self._previous,
-            thread_id=threading.get_ident(),
-            stream=stream,
-            **self._facts(),
+            marked_outputs=self._core.marked,
+            **facts,
         )
         result.outputs = {
             name: np.asanyarray(site.outputs[name], array.dtype).reshape(array.shape)
@@ -202,23 +276,35 @@ class ExecutionContext(ContextState):
         }
         return not any(answer is False for answer in answers)
 
-    def _show(self, result: Result, stream: int) -> None:
-        device = self._host.device
-        for name, on in self._debug.items():
-            array = result.debug.get(name)
-            if not on or array is None:
+    def _show(self, result: Result, facts: Mapping[str, Any]) -> None:
+        """Call the listener for each debug tensor that is on."""
+        stored = {
+            name: result.debug_stored(name, self._core.stepping.elem(name))
+            for name in self._debug_states()
+            if name in result.debug
+        }
+        for name, on in self._debug_states().items():
+            if name not in stored:
                 continue
-            elem = self._core.stepping.elem(name)
-            stored = result.debug_stored(name, elem)
-            address = device.allocate(max(1, stored.nbytes))
-            device.write(address, np.ascontiguousarray(stored))
-            location = self._host.enum("TensorLocation")._table["DEVICE"]
-            shielded(
-                self._listener.process_debug_tensor,
-                address,
-                location,
-                self._host.data_type(elem),
-                self._host.dims(array.shape),
-                name,
-                stream,
-            )
+            shown, calls = stored[name], int(on)
+            if self._host.faults:
+                precision = str(self._core.settings["precision"])
+                fields = {"name": name, "is_on": on, "values": shown, "others": stored, "calls": calls}
+                site, _ = self._host.faults.visit("debug", precision, **fields, **facts)
+                shown, calls = np.asarray(site.values, shown.dtype).reshape(shown.shape), int(site.calls)
+            for _ in range(calls):
+                self._call_listener(name, shown, int(facts["stream"]))
+
+    def _call_listener(self, name: str, shown: NDArray[Any], stream: int) -> None:
+        device = self._host.device
+        address = device.allocate(max(1, shown.nbytes))
+        device.write(address, np.ascontiguousarray(shown))
+        shielded(
+            self._listener.process_debug_tensor,
+            address,
+            self._host.enum("TensorLocation")._table["DEVICE"],
+            self._host.data_type(self._core.stepping.elem(name)),
+            self._host.dims(shown.shape),
+            name,
+            stream,
+        )

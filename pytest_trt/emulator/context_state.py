@@ -43,8 +43,11 @@ class ContextState(Recorded):
         self._values: dict[str, Any] = {"enqueue_emits_profile": True}
         self._user_memory: tuple[int, int] = (0, 0)
         self._listener: Any = None
-        self._debug: dict[str, bool] = dict.fromkeys(core.debug_names, False)
-        self._unfused = bool(core.settings["unfused"])
+        marked = list(core.settings["debug"])
+        self._debug: dict[str, bool] = dict.fromkeys(marked, False)
+        self._unfused = [name for name in core.debug_names if name not in marked]
+        self._shows_unfused = False
+        self._consumed = 0
         self._pending: list[tuple[str, float]] = []
         self._previous: dict[str, NDArray[Any]] = {}
         self._runs = 0
@@ -301,6 +304,17 @@ class ContextState(Recorded):
             return
         self._user_memory = (int(memory), size)
 
+    def set_input_consumed_event(self, event: int) -> bool:
+        """Set the event that fires once the inputs have been read; 0 takes it away, one that is unknown is refused."""
+        if event and not self._host.device.is_event(int(event)):
+            return self._error("INVALID_ARGUMENT", "setInputConsumedEvent", f"{event:#x} is no event")
+        self._consumed = int(event)
+        return True
+
+    def get_input_consumed_event(self) -> int:
+        """Return the event that fires once the inputs have been read, 0 for none."""
+        return self._consumed
+
     def update_device_memory_size_for_shapes(self) -> int:
         """Return the memory that the context needs for the shapes set, bytes."""
         return self._core.memory_bytes()
@@ -344,13 +358,17 @@ class ContextState(Recorded):
 
     def get_debug_state(self, name: str) -> bool:
         """Return whether a debug tensor is on."""
-        return self._debug.get(name, False)
+        return self._debug_states().get(name, False)
 
     @property
     def unfused_tensors_debug_state(self) -> bool:
         """Whether unfused tensors are shown to the listener."""
-        return self._unfused and any(self._debug.values())
+        return self._shows_unfused
 
     @unfused_tensors_debug_state.setter
     def unfused_tensors_debug_state(self, value: bool) -> None:
-        self.set_all_tensors_debug_state(bool(value))
+        self._shows_unfused = bool(value) and bool(self._core.settings["unfused"])
+
+    def _debug_states(self) -> dict[str, bool]:
+        """Return whether each debug tensor is shown."""
+        return {**dict.fromkeys(self._unfused, self._shows_unfused), **self._debug}

@@ -127,6 +127,16 @@ class CudaDevice:
         self.drain(handle)
         work()
 
+    def is_event(self, handle: int) -> bool:
+        """Return False: PyCUDA records no event that is known by its handle alone."""
+        return False
+
+    def reset_event(self, handle: int) -> None:
+        """Nothing to do: there are no events."""
+
+    def fire(self, handle: int) -> None:
+        """Nothing to do: there are no events."""
+
     def start(self, launch: Launch, addresses: Mapping[str, int], handle: int) -> bool:
         """Enqueue a plain run on a CUDA stream without waiting; False where it must be done step by step.
 

@@ -35,6 +35,15 @@ class Device(Protocol):
     def drain(self, handle: int) -> None:
         """Wait until all work of a stream is done."""
 
+    def is_event(self, handle: int) -> bool:
+        """Return whether the handle is an event that `fire` knows."""
+
+    def reset_event(self, handle: int) -> None:
+        """Make an event wait for what is being enqueued."""
+
+    def fire(self, handle: int) -> None:
+        """Tell that what an event waits for is done."""
+
     def start(self, launch: Launch, addresses: Mapping[str, int], handle: int) -> bool:
         """Start a run by the device's own means; False if the caller must submit it as work."""
 
@@ -72,6 +81,19 @@ class HostDevice:
     def drain(self, handle: int) -> None:
         """Do all work of a stream now."""
         self.streams.synchronize(handle)
+
+    def is_event(self, handle: int) -> bool:
+        """Return whether the handle is a live event."""
+        return self.streams.is_event(handle)
+
+    def reset_event(self, handle: int) -> None:
+        """Make an event wait."""
+        self.streams.reset_event(handle)
+
+    def fire(self, handle: int) -> None:
+        """Let an event be done."""
+        if self.streams.is_event(handle):
+            self.streams.fire(handle)
 
     def start(self, launch: Launch, addresses: Mapping[str, int], handle: int) -> bool:
         """Return False: work on the CPU is submitted."""

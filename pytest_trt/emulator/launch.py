@@ -28,7 +28,6 @@ class Result:
     outputs: Arrays
     debug: Arrays = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    total_seconds: float = 0.0
 
     def layer_times(self, rows: list[dict[str, Any]]) -> list[tuple[str, float]]:
         """Return (layer name, milliseconds) in the order of the layers."""
@@ -58,6 +57,8 @@ class Launch:
     must_wait : bool
         The run is computed when it is enqueued, since its result decides what the enqueue answers or whom it calls; its
         outputs are still written only when the stream gets there.
+    consumed : callable, optional
+        Called once the inputs have been read.
     """
 
     core: Core
@@ -66,12 +67,16 @@ class Launch:
     outputs: Mapping[str, tuple[int, ...]]
     addresses: dict[str, int]
     must_wait: bool = False
+    consumed: Callable[[], None] | None = None
 
     def _read(self) -> Arrays:
-        return {
+        inputs = {
             name: self.device.read(address, self.core.ports[name].kind, shape)
             for name, (address, shape) in self.inputs.items()
         }
+        if self.consumed is not None:
+            self.consumed()
+        return inputs
 
     def compute(self) -> Result:
         """Return the outputs for what lies in the input buffers now."""
@@ -115,7 +120,8 @@ class Launch:
         """Return the outputs, each node a site for the faults, and the time of each node if asked."""
         inputs = self._read()
         result = Result(inputs, {})
-        marked = self.core.marked
+        # A debug tensor that was marked by name is kept, as an output is; unfused ones are seen as they come.
+        marked = self.core.marked | frozenset(self.core.settings["debug"])
         program = self.core.stepping
         last = time.perf_counter()
 

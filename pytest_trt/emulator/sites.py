@@ -1,10 +1,10 @@
 """Points at which a fault may change what the emulator does.
 
 A fault is a callable `fault(site)`. It changes arrays of the site in place, puts others in their place, or sets an
-attribute. What it returns counts at two kinds: False at `execute` is a failed enqueue, a number at `time` is the time
-that is reported. At `execute`, masked elements of an output (`numpy.ma`) are not written: the buffer keeps what it held. At
-`build`, `load` and `refit`, a fault that sets `site.plan` (at `refit`, `site.weights`) to None makes the call fail as it
-fails in TensorRT: with None or False and a logged error.
+attribute. What it returns counts at three kinds: False at `enqueue` is a failed enqueue, False at `execute` a run that fails
+on its stream, a number at `time` is the time that is reported. At `execute`, masked elements of an output (`numpy.ma`) are
+not written: the buffer keeps what it held. At `build`, `load` and `refit`, a fault that sets `site.plan` (at `refit`,
+`site.weights`) to None makes the call fail as it fails in TensorRT: with None or False and a logged error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Site:
     Attributes
     ----------
     kind : str
-        `node`, `execute`, `build`, `load`, `refit`, `calibrate` or `time`.
+        `enqueue`, `node`, `execute`, `debug`, `build`, `load`, `refit`, `calibrate` or `time`.
     precision : str
         The type that works here: of the node, else of the engine.
     gpu : str
@@ -48,6 +48,12 @@ class Site:
     arrays. A quantized convolution stores float32 `s_x * s_w * acc + b`; the QuantizeLinear behind it is a node of its
     own, with the quotient before rounding in `exact`. `readers` maps each output to the operators that read it, none where it
     is an output of the network.
+
+    `enqueue` is visited when a run is asked for, before anything is computed: `synchronous` tells `execute_v2`, `missing` is
+    the list of tensors that lack an address (one that a fault takes out gets memory of its own), `waits` set to True makes the
+    enqueue wait for the stream, `logs_layers` tells whether each layer is logged, `event_fires` when the event of consumed
+    inputs does: at `read`, at `enqueue` or `never`. `debug` is visited for each debug tensor of a run that somebody listens to:
+    its `name`, whether it `is_on`, its `values`, those of `others`, and in `calls` how often the listener is called.
 
     At `build`, `profiles` holds one table of (min, opt, max) a profile, by input name; a layer set to `fp32` or `tf32` in
     `layers` is built in that type. `calibrate` is visited up to three times. At stage `cache`
@@ -102,8 +108,9 @@ class Faults:
     def visit(self, kind: str, precision: str, **fields: Any) -> tuple[Site, list[Any]]:
         """Return the site after every fault has seen it, and what each returned."""
         with self._lock:
-            self._count += 1
-            rng = np.random.default_rng([*self._seed, self._count])
+            # Nothing is computed at an enqueue: what faults draw later does not depend on how often one was asked.
+            self._count += kind != "enqueue"
+            rng = np.random.default_rng([*self._seed, self._count, *([1] if kind == "enqueue" else [])])
         site = Site(kind, precision, self._gpu, rng, memory=self._memory, **fields)
         return site, [fault(site) for fault in self._faults]
 

@@ -1,4 +1,4 @@
-"""Streams of the emulated device on the CPU: queues whose work is done when somebody waits for it.
+"""Streams and events of the emulated device on the CPU: queues whose work is done when somebody waits for it.
 
 Nothing that was enqueued has happened before `synchronize` of that stream is called: a caller that forgets to wait, or
 waits for another stream, finds the old bytes in its buffers, every time and not once in a thousand runs. The waiting
@@ -30,6 +30,7 @@ class Streams:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._streams: dict[int, _Stream] = {0: _Stream()}
+        self._events: dict[int, bool] = {}
         self._lock = threading.Lock()
 
     def create_stream(self) -> int:
@@ -73,7 +74,7 @@ class Streams:
         ExecutionError
             Work of the stream failed; what came after it is dropped, and the stream can be used again.
         UsageError
-            There is no such stream.
+            There is no such stream; or work of it was used wrongly, for instance by a fault.
         """
         stream = self._find(handle)
         with stream.lock:
@@ -81,6 +82,9 @@ class Streams:
                 work = stream.queue.popleft()
                 try:
                     work()
+                except UsageError:
+                    stream.queue.clear()
+                    raise
                 except Exception as error:
                     stream.queue.clear()
                     raise ExecutionError(
@@ -90,6 +94,41 @@ class Streams:
     def is_idle(self, handle: int) -> bool:
         """Return whether nothing is waiting to be done."""
         return not self._find(handle).queue
+
+    def create_event(self) -> int:
+        """Return the handle of a new event that nothing has been recorded on."""
+        with self._lock:
+            handle = 0xE000 + 16 * next(self._numbers)
+            self._events[handle] = False
+        return handle
+
+    def is_event(self, handle: int) -> bool:
+        """Return whether the handle is a live event."""
+        return handle in self._events
+
+    def reset_event(self, handle: int) -> None:
+        """Make an event wait for what has just been enqueued."""
+        self._events[handle] = False
+
+    def fire(self, handle: int) -> None:
+        """Tell that what an event waits for is done."""
+        self._events[handle] = True
+
+    def has_fired(self, handle: int) -> bool:
+        """Return whether what an event waits for is done.
+
+        Raises
+        ------
+        UsageError
+            There is no such event.
+        """
+        if handle not in self._events:
+            raise UsageError(f"{handle!r} is not an event of the emulated device")
+        return self._events[handle]
+
+    def destroy_event(self, handle: int) -> None:
+        """Destroy an event."""
+        self._events.pop(handle, None)
 
     def destroy(self, handle: int) -> None:
         """Destroy a stream; work that nobody waited for is dropped.

@@ -109,4 +109,4 @@ def stays_fp32(site):
 
 def enqueue_fails(site):
     """The engine does not run, and says so."""
-    return False if site.kind == "execute" else None
+    return False if site.kind == "enqueue" else None

@@ -69,13 +69,13 @@ def output_tail_not_written(site: Any) -> None:
 @fault("concurrency", mutants="M22")
 def every_enqueue_fails(site: Any) -> bool | None:
     """Answer False to every enqueue (pytorch/TensorRT issues 4427 and 4481)."""
-    return False if site.kind == "execute" else None
+    return False if site.kind in ("enqueue", "execute") else None
 
 
 @fault("concurrency", mutants="M22")
 def third_enqueue_fails(site: Any) -> bool | None:
     """Answer False to the third run of a context, and to no other."""
-    return False if site.kind == "execute" and site.run_index == 2 else None
+    return False if site.kind in ("enqueue", "execute") and site.run_index == 2 else None
 
 
 def _exchange(site: Any, chance: float) -> None:

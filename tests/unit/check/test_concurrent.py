@@ -100,7 +100,7 @@ def test_a_failure_in_a_thread_is_an_error_and_contexts_are_let_go():
 
 def fails_in_a_thread(site):
     """An enqueue in a second thread fails."""
-    if site.kind == "execute":
+    if site.kind == "enqueue":
         threads = site.memory.setdefault("threads", set())
         threads.add(site.thread_id)
         return False if len(threads) > 1 else None

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_trt.errors import UsageError
+from pytest_trt.errors import ExecutionError, UsageError
 
 from .driver import PROFILE, Driver, sample
 from .models import conv, quantized_conv
@@ -96,7 +96,7 @@ def test_an_execute_site_knows_its_run():
 
 
 def test_a_fault_can_fail_the_enqueue_and_the_output_is_not_written():
-    driver = Driver(faults=(lambda site: False if site.kind == "execute" else None,))
+    driver = Driver(faults=(lambda site: False if site.kind == "enqueue" else None,))
     context = driver.engine(conv(), profile=PROFILE).create_execution_context()
     x, y = sample(2), np.full((2, 7, 5, 6), 7, "f4")
     context.set_input_shape("x", x.shape)
@@ -208,3 +208,106 @@ def test_later_nodes_read_what_a_fault_left():
             site.outputs["c"][...] = -1
 
     assert not outputs(conv(), False, (), (zero,)).any()
+
+
+def bound(driver, y):
+    """Return a context with shapes and addresses, its input, and a stream."""
+    context = driver.engine(conv(), profile=PROFILE).create_execution_context()
+    x = sample(2)
+    context.set_input_shape("x", x.shape)
+    context.set_tensor_address("x", x.ctypes.data)
+    context.set_tensor_address("y", y.ctypes.data)
+    return context, x, driver.trt.emulated_streams.create_stream()
+
+
+def test_with_faults_an_enqueue_does_not_wait_for_the_work_before_it():
+    driver, done, y = Driver(faults=(nothing,)), [], np.full((2, 7, 5, 6), 7, "f4")
+    context, _, stream = bound(driver, y)
+    streams = driver.trt.emulated_streams
+    streams.submit(stream, lambda: done.append("before"))
+    assert context.execute_async_v3(stream) and not done
+    streams.synchronize(stream)
+    assert done and not np.any(y == 7)
+
+
+def test_a_run_that_fails_on_its_stream_is_told_by_the_stream():
+    driver = Driver(faults=(lambda site: False if site.kind == "execute" else None,))
+    y = np.full((2, 7, 5, 6), 7, "f4")
+    context, x, stream = bound(driver, y)
+    assert context.execute_async_v3(stream)
+    with pytest.raises(ExecutionError, match="the run failed"):
+        driver.trt.emulated_streams.synchronize(stream)
+    assert context.execute_v2([x.ctypes.data, y.ctypes.data]) is False and np.all(y == 7)
+
+
+def test_an_enqueue_site_tells_what_will_be_done_and_is_obeyed():
+    seen = []
+
+    def spy(site):
+        if site.kind == "enqueue":
+            seen.append(
+                (site.synchronous, list(site.missing), site.waits, site.logs_layers, site.event_fires)
+            )
+            site.missing, site.waits, site.logs_layers, site.event_fires = [], True, True, "never"
+
+    driver, y = Driver(faults=(spy,)), np.full((2, 7, 5, 6), 7, "f4")
+    context, _x, stream = bound(driver, y)
+    event = driver.trt.emulated_streams.create_event()
+    assert context.set_input_consumed_event(event) and context.get_input_consumed_event() == event
+    assert not context.set_input_consumed_event(event + 1) and context.set_input_consumed_event(event)
+    assert context.execute_async_v3(stream) and not np.any(y == 7)
+    assert not driver.trt.emulated_streams.has_fired(event)
+    assert len([text for text in driver.log.texts("VERBOSE") if text.startswith("Executing")]) > 0
+    context.debug_sync = True
+    assert context.execute_v2([0, y.ctypes.data])
+    assert seen == [(False, [], False, False, "read"), (True, ["x"], False, True, "read")]
+    context.set_input_consumed_event(0)
+    assert context.get_input_consumed_event() == 0
+
+
+def test_the_event_of_consumed_inputs_fires_when_they_are_read():
+    driver, y = Driver(), np.full((2, 7, 5, 6), 7, "f4")
+    context, x, stream = bound(driver, y)
+    streams = driver.trt.emulated_streams
+    event = streams.create_event()
+    context.set_input_consumed_event(event)
+    assert context.execute_async_v3(stream) and not streams.has_fired(event)
+    streams.synchronize(stream)
+    assert streams.has_fired(event)
+    assert context.execute_async_v3(stream) and not streams.has_fired(event)
+    assert context.execute_v2([x.ctypes.data, y.ctypes.data]) and streams.has_fired(event)
+
+
+def test_a_debug_site_shows_each_tensor_and_says_how_often_it_is_told():
+    seen, told = [], []
+
+    def spy(site):
+        if site.kind == "debug":
+            seen.append((site.name, site.is_on, site.calls, sorted(site.others)))
+            site.calls, site.values = 2, site.values * 0
+
+    driver = Driver(faults=(spy,))
+    network = driver.network(conv())
+    network.mark_debug(network.get_layer(0).get_output(0))
+    plan = driver.builder.build_serialized_network(network, driver.config(profile=PROFILE))
+    engine = driver.trt.Runtime(driver.logger).deserialize_cuda_engine(plan)
+
+    class Listener(driver.trt.IDebugListener):
+        def process_debug_tensor(self, addr, location, type, shape, name, stream):
+            told.append(name)
+
+    context, listener = engine.create_execution_context(), Listener()
+    context.set_debug_listener(listener)
+    driver.run(context, x=sample(2))
+    assert seen == [("c", False, 0, ["c"])] and told == ["c", "c"]
+
+
+def test_a_tensor_marked_for_debugging_is_kept_as_an_output_is():
+    seen = []
+    driver = Driver(faults=(lambda site: seen.append(site) if site.kind == "node" else None,))
+    network = driver.network(conv())
+    network.mark_debug(network.get_layer(0).get_output(0))
+    plan = driver.builder.build_serialized_network(network, driver.config(profile=PROFILE))
+    engine = driver.trt.Runtime(driver.logger).deserialize_cuda_engine(plan)
+    driver.run(engine.create_execution_context(), x=sample(2))
+    assert seen[0].marked_outputs == {"c"}

@@ -124,3 +124,31 @@ def test_nothing_is_left_running():
     driver, x = Driver(), sample(2)
     driver.run(driver.engine(conv(), profile=PROFILE).create_execution_context(), x=x)
     assert threading.active_count() == before
+
+
+def test_an_event_fires_when_the_stream_gets_there():
+    streams = Streams()
+    event, stream = streams.create_event(), streams.create_stream()
+    assert streams.is_event(event) and not streams.has_fired(event)
+    streams.submit(stream, lambda: streams.fire(event))
+    assert not streams.has_fired(event)
+    streams.synchronize(stream)
+    assert streams.has_fired(event)
+    streams.reset_event(event)
+    assert not streams.has_fired(event)
+    streams.destroy_event(event)
+    with pytest.raises(UsageError, match="not an event"):
+        streams.has_fired(event)
+
+
+def test_wrong_use_is_told_as_such_when_the_stream_is_waited_for():
+    streams = Streams()
+    stream = streams.create_stream()
+
+    def misuse():
+        raise UsageError("a fault dropped an output")
+
+    streams.submit(stream, misuse)
+    with pytest.raises(UsageError, match="dropped an output"):
+        streams.synchronize(stream)
+    assert streams.is_idle(stream)
