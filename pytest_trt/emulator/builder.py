@@ -232,7 +232,6 @@ class Builder(Threaded):
         return graph, plan, program
 
     def _build(self, network: Any, config: Any) -> bytes | None:
-        reporter: Reporter = self._reporter if self._reporter.recorder is None else network._reporter
         started = time.perf_counter()
         progress = _Progress(config.progress_monitor if hasattr(type(config), "progress_monitor") else None)
         try:
@@ -241,7 +240,8 @@ class Builder(Threaded):
                 progress.run(phase, steps, "Building Engine")
             data = self._finish(graph, plan, program, config)
         except Refusal as refusal:
-            reporter.error(refusal.code, "IBuilder::buildSerializedNetwork", str(refusal))
+            # Seen with TensorRT-RTX 1.7.1: what a build says is the builder's, whatever is attached to the network.
+            self._reporter.error(refusal.code, "IBuilder::buildSerializedNetwork", str(refusal))
             return None
         if data is not None:
             config._remember(data)

@@ -238,15 +238,20 @@ class Host:
             self._registered = logger
         used = logger
         if self._registered is not logger:
-            Reporter(self, self._registered).log(
+            if not self.is_rtx:
+                used = self._registered
+            # TensorRT-RTX 1.7.1 says so to the new logger, and goes on to use it.
+            Reporter(self, used).log(
                 "WARNING",
                 f"The logger passed into {function} differs from one already registered for an existing builder,"
                 " runtime, or refitter. The registered logger is used.",
             )
-            if not self.is_rtx:
-                used = self._registered
         self._users.add(owner)
         return Reporter(self, used)
+
+    def is_registered(self, logger: Any) -> bool:
+        """Return whether a logger is the registered one."""
+        return logger is self._registered
 
     @property
     def version_number(self) -> int:

@@ -106,6 +106,7 @@ class OnnxParser(Bound):
 
     def __init__(self, network: Any, logger: Any) -> None:
         self._network = network
+        # The recorder that the network has now: one that is attached later is not told (seen with TensorRT-RTX 1.7.1).
         self._reporter = Reporter(self._host, logger, network._reporter.recorder)
         self._faults: list[_Fault] = []
         self._subgraphs: list[tuple[list[int], bool]] = []
@@ -151,7 +152,6 @@ class OnnxParser(Bound):
 
     def _fail(self, faults: list[_Fault]) -> bool:
         self._faults.extend(faults)
-        self._reporter.recorder = self._network._reporter.recorder
         for fault in faults:
             text = repr(self._host.new(ParserError, fault))
             if self._reporter.recorder is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -53,10 +54,10 @@ class Reporter:
 
     def log(self, severity: str, text: str) -> None:
         """Give a line to the logger."""
-        shielded(self.logger.log, self._host.enum("ILogger.Severity")._table[severity], text)
+        self._deliver(severity, text, "", "")
 
     def error(self, code: str, where: str, text: str, severity: str = "ERROR") -> None:
-        """Report an error.
+        """Report an error: to the recorder if one is attached, else to the logger, in the same words.
 
         Parameters
         ----------
@@ -73,10 +74,27 @@ class Reporter:
         kind = (
             "API Usage Error" if code in ("INVALID_ARGUMENT", "INVALID_CONFIG", "INVALID_STATE") else "Error"
         )
-        if self.recorder is not None:
-            shielded(self.recorder.report_error, value, f"{where}: {text}")
-            return
-        self.log(severity, f"{where}: Error Code {int(value)}: {kind} ({text})")
+        self._deliver(severity, f"{where}: Error Code {int(value)}: {kind} ({text})", code, where)
+
+    def _deliver(self, severity: str, text: str, code: str, where: str) -> None:
+        host = self._host
+        to: tuple[str, ...] = ("recorder",) if code and self.recorder is not None else ("logger",)
+        if host.faults:
+            site = host.faults.hear(
+                severity=severity,
+                text=text,
+                code=code,
+                function=where,
+                to=to,
+                registered=host.is_registered(self.logger),
+                thread_id=threading.get_ident(),
+            )
+            severity, text, to = site.severity, site.text, site.to
+        for place in to:
+            if place == "logger":
+                shielded(self.logger.log, host.enum("ILogger.Severity")._table[severity], text)
+            elif self.recorder is not None and code:
+                shielded(self.recorder.report_error, host.enum("ErrorCodeTRT")._table[code], text)
 
     def attach(self, recorder: Any) -> None:
         """Attach a recorder or, with None, detach; the C++ side asks a new one for `get_num_errors`."""

@@ -31,7 +31,7 @@ class Site:
     Attributes
     ----------
     kind : str
-        `enqueue`, `node`, `execute`, `debug`, `build`, `load`, `refit`, `calibrate` or `time`.
+        `enqueue`, `node`, `execute`, `debug`, `build`, `load`, `refit`, `calibrate`, `time` or `log`.
     precision : str
         The type that works here: of the node, else of the engine.
     gpu : str
@@ -63,6 +63,10 @@ class Site:
     in `missing` the tensors that lack one. A cache that was read, and ranges that were set, do not come by `table`.
     `time` is visited for each layer of a run with a profiler and, with `failed` True, for each layer of a run that was not
     enqueued: what a fault returns there is reported, else nothing is.
+
+    `log` is visited for each line that is said: `severity`, `text`, and for errors the `code` and the C++ `function` that
+    reports it. `to` says where the line goes, once for each mention: `logger`, `recorder` (errors only). `registered` tells
+    whether the logger is the one that was registered first, `thread_id` who says it.
     """
 
     def __init__(self, kind: str, precision: str, gpu: str, rng: np.random.Generator, **fields: Any) -> None:
@@ -113,6 +117,13 @@ class Faults:
             rng = np.random.default_rng([*self._seed, self._count, *([1] if kind == "enqueue" else [])])
         site = Site(kind, precision, self._gpu, rng, memory=self._memory, **fields)
         return site, [fault(site) for fault in self._faults]
+
+    def hear(self, **fields: Any) -> Site:
+        """Return a `log` site after every fault has seen it. It is not counted: lines leave the random numbers as they are."""
+        site = Site("log", "", self._gpu, np.random.default_rng(self._seed), memory=self._memory, **fields)
+        for fault in self._faults:
+            fault(site)
+        return site
 
     def timed(self, precision: str, seconds: float, **fields: Any) -> float:
         """Return the seconds that are reported after every fault has seen a `time` site."""
