@@ -143,6 +143,7 @@ class _Build:
         if network.num_outputs == 0:
             raise ModelError("the model has no output", mend="add graph outputs to the ONNX model")
         self._mark_outputs(network)
+        self._mark_debug(network)
         if self.request.shown and self.rt.features.unfused_debug_tensors:
             network.mark_unfused_tensors_as_debug_tensors()
         config = self._made(builder.create_builder_config(), "a builder config")
@@ -193,22 +194,22 @@ class _Build:
         if not self.request.outputs:
             return
         present = {network.get_output(index).name for index in range(network.num_outputs)}
-        tensors = {}
-        for index in range(network.num_layers):
-            layer = network.get_layer(index)
-            for slot in range(layer.num_outputs):
-                tensor = layer.get_output(slot)
-                if tensor is not None:
-                    tensors[tensor.name] = tensor
-        for name in self.request.outputs:
-            if name in present:
-                continue
-            if name not in tensors:
-                raise ModelError(
-                    f"the network has no tensor {name!r} to mark as an output",
-                    why=f"it has {', '.join(sorted(tensors))}",
-                )
-            network.mark_output(tensors[name])
+        names = [name for name in self.request.outputs if name not in present]
+        for tensor in _tensors_of(network, names, "an output"):
+            network.mark_output(tensor)
+
+    def _mark_debug(self, network: Any) -> None:
+        if not self.request.debug:
+            return
+        if not self.rt.features.debug_tensors:
+            raise UnsupportedError(
+                f"{self.rt.title} has no debug tensors",
+                why="mark_debug came with TensorRT 10",
+                mend="mark the tensors as outputs",
+            )
+        for tensor in _tensors_of(network, self.request.debug, "a debug tensor"):
+            if not network.mark_debug(tensor):
+                raise self._refused(f"did not mark {tensor.name!r} as a debug tensor")
 
     def _configure(self, config: Any) -> frozenset[str]:
         """Set flags by name and return the names that read back as set."""
@@ -277,6 +278,24 @@ class _Build:
         config.num_compute_capabilities = 1
         if not config.set_compute_capability(getattr(self.trt.ComputeCapability, name), 0):
             raise self._refused(f"did not take the compute capability {name}")
+
+
+def _tensors_of(network: Any, names: Sequence[str], role: str) -> list[Any]:
+    """Return the tensors of a network by name."""
+    tensors = {}
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        for slot in range(layer.num_outputs):
+            tensor = layer.get_output(slot)
+            if tensor is not None:
+                tensors[tensor.name] = tensor
+    for name in names:
+        if name not in tensors:
+            raise ModelError(
+                f"the network has no tensor {name!r} to mark as {role}",
+                why=f"it has {', '.join(sorted(tensors))}",
+            )
+    return [tensors[name] for name in names]
 
 
 def _parser_words(error: Any) -> str:

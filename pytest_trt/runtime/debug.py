@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,14 +19,16 @@ from pytest_trt.runtime.session import Session
 
 
 class DebugTensors:
-    """An `IDebugListener` on our memory; `raw` is what TensorRT is given, `seen` what it showed in the last run.
+    """An `IDebugListener` on our memory; `raw` is what TensorRT is given.
 
-    TensorRT swallows what a callback raises, so the callback keeps the error and `check` raises it.
+    `seen` is what it showed in the last run, `calls` how often it did so since it was made. TensorRT swallows what a callback
+    raises, so the callback keeps the error and `check` raises it.
     """
 
     def __init__(self, trt: Any, memory: Memory, stream: Stream) -> None:
         self._trt, self._memory, self._stream = trt, memory, stream
         self.seen: dict[str, Array] = {}
+        self.calls: Counter[str] = Counter()
         self._error: Exception | None = None
         hub = self
 
@@ -44,6 +47,7 @@ class DebugTensors:
     def take(self, address: Any, location: Any, kind: Any, shape: Any, name: str) -> None:
         """Copy one tensor; one of a type that numpy lacks is passed over."""
         try:
+            self.calls[str(name)] += 1
             if kind.name not in _DTYPES:
                 return
             extents = tuple(int(extent) for extent in shape)
@@ -84,6 +88,42 @@ def _number(address: Any) -> int:
 
 
 @contextmanager
+def listen(session: Session) -> Iterator[DebugTensors]:
+    """Give a listener that is told of the debug tensors that are on; who turns them on, and off again, is the caller.
+
+    Raises
+    ------
+    ExecutionError
+        TensorRT did not take the listener; or, behind the block, what went wrong in a call of it.
+    """
+    listener = DebugTensors(session.rt.trt, session.memory, session.stream)
+    if session.context.set_debug_listener(listener.raw) is False:
+        raise ExecutionError("the context did not take a debug listener")
+    yield listener
+    listener.check()
+
+
+@contextmanager
+def show_marked(session: Session, names: Collection[str]) -> Iterator[DebugTensors]:
+    """Give a listener to which the runs of a session inside of the block show the tensors that were marked by name.
+
+    Raises
+    ------
+    ExecutionError
+        As `listen`; or a tensor is not a debug tensor of the engine.
+    """
+    context = session.context
+    with listen(session) as listener:
+        try:
+            for name in names:
+                if not context.set_tensor_debug_state(name, True):
+                    raise ExecutionError(f"{name!r} is not a debug tensor of the engine")
+            yield listener
+        finally:
+            context.set_all_tensors_debug_state(False)
+
+
+@contextmanager
 def show_tensors(session: Session) -> Iterator[dict[str, Array]]:
     """Give a mapping that the runs of a session inside of the block fill with the tensors between layers.
 
@@ -99,17 +139,15 @@ def show_tensors(session: Session) -> Iterator[dict[str, Array]]:
     if not probe(context, "set_debug_listener"):
         yield {}
         return
-    listener = DebugTensors(session.rt.trt, session.memory, session.stream)
-    context.set_debug_listener(listener.raw)
     unfused = probe(context, "unfused_tensors_debug_state")
-    if unfused:
-        context.unfused_tensors_debug_state = True
-    else:
-        context.set_all_tensors_debug_state(True)
-    try:
-        yield listener.seen
-        listener.check()
-    finally:
+    with listen(session) as listener:
         if unfused:
-            context.unfused_tensors_debug_state = False
-        context.set_all_tensors_debug_state(False)
+            context.unfused_tensors_debug_state = True
+        else:
+            context.set_all_tensors_debug_state(True)
+        try:
+            yield listener.seen
+        finally:
+            if unfused:
+                context.unfused_tensors_debug_state = False
+            context.set_all_tensors_debug_state(False)

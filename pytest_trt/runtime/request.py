@@ -35,6 +35,8 @@ class BuildRequest:
         Further optimization profiles, indices 1 and up.
     outputs : tuple of str
         Inner tensors to mark as outputs as well.
+    debug : tuple of str
+        Inner tensors to mark as debug tensors, which are kept as outputs are, and shown when asked for (TensorRT 10 on).
     shown : bool
         The tensors between layers can be shown while the engine runs, where this TensorRT can: fusion stays as it is.
     workspace_bytes : int, optional
@@ -62,6 +64,7 @@ class BuildRequest:
     profile: Profile | None = None
     more_profiles: tuple[Profile, ...] = ()
     outputs: tuple[str, ...] = ()
+    debug: tuple[str, ...] = ()
     shown: bool = False
     workspace_bytes: int | None = None
     detailed: bool = True
@@ -95,6 +98,7 @@ class BuildRequest:
                 for profile in self.profiles
             ],
             "outputs": list(self.outputs),
+            "debug": list(self.debug),
             "shown": self.shown,
             "workspace": self.workspace_bytes,
             "detailed": self.detailed,

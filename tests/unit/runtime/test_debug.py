@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pytest_trt.check.workbench import Workbench
-from pytest_trt.errors import ExecutionError
+from pytest_trt.errors import ExecutionError, ModelError, UnsupportedError
 from pytest_trt.records import Settings
 from pytest_trt.runtime import Session
-from pytest_trt.runtime.debug import DebugTensors, _number, show_tensors
+from pytest_trt.runtime.debug import DebugTensors, _number, listen, show_marked, show_tensors
 from pytest_trt.runtime.load import discover
 from tests.unit.check.deep_models import SHAPE, deep_model
 
@@ -76,3 +76,28 @@ def test_what_goes_wrong_in_a_callback_is_raised_behind_the_run():
         with pytest.raises(ExecutionError, match="could not be copied"):
             listener.check()
         assert not listener.seen
+
+
+def debug_session(bench, *names):
+    return bench.session(deep_model(), "fp32", {"x": (SHAPE,) * 3}, debug=names)
+
+
+def test_tensors_marked_by_name_are_shown_once_a_run_while_they_are_on():
+    bench = runtime()
+    with debug_session(bench, "r1", "a2") as session:
+        with show_marked(session, ("r1",)) as listener:
+            session.run(X)
+            session.run(X)
+        assert listener.calls == {"r1": 2} and set(listener.seen) == {"r1"}
+        with listen(session) as silent:
+            session.run(X)
+        assert not silent.calls
+        with pytest.raises(ExecutionError, match="'r3' is not a debug tensor"), show_marked(session, ("r3",)):
+            pass
+
+
+def test_marks_for_debugging_need_a_tensor_and_a_tensorrt_that_has_them():
+    with pytest.raises(ModelError, match="no tensor 'nope' to mark as a debug tensor"):
+        debug_session(runtime(), "nope")
+    with pytest.raises(UnsupportedError, match="has no debug tensors"):
+        debug_session(runtime("tensorrt-8.6"), "r1")

@@ -153,6 +153,7 @@ def test_every_field_of_a_request_is_in_its_key() -> None:
         BuildRequest(b"onnx", workspace_bytes=1),
         BuildRequest(b"onnx", detailed=False),
         BuildRequest(b"onnx", shown=True),
+        BuildRequest(b"onnx", debug=("a",)),
         BuildRequest(b"onnx", sm=86),
         BuildRequest(b"onnx", dynamic_ranges={"x": 1.0}),
         BuildRequest(b"onnx", dummy_range=1.0),
