@@ -103,7 +103,7 @@ def deselect(session: Session, items: list[pytest.Item]) -> None:
         Markers that cannot be read; all of them are told.
     """
     session.not_run.uses = sum(1 for item in items if uses_us(item))
-    marks = {} if session.is_off else _read_markers(items)
+    marks = {} if session.is_off and not session.settings.claims else _read_markers(items)
     for item in items:
         if precision_of(item) is not None:
             _refuse_own_precisions(item, pytest.UsageError)
@@ -159,6 +159,9 @@ def _applies(session: Session, item: pytest.Item, marks: Marks | None) -> bool:
         session.not_run.deselected += 1
         return False
     reason = None
+    asked = session.settings.claims
+    if asked and not set(asked).intersection(() if marks is None else marks.claims):
+        return False
     if session.is_off:
         return True  # nothing executes, so no GPU is looked for
     if precision is not None and precision not in session.gpu.precisions:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import SettingsError
 from pytest_trt.markers import LINES
-from pytest_trt.options import Source, nearest, parse_data
+from pytest_trt.option_words import Source, nearest, parse_data
 from pytest_trt.records import PRECISIONS, Tolerance
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class Marks:
     data: tuple[str, ...] | None = None
     faq: tuple[int, ...] = ()
     bugs: tuple[str, ...] = ()
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """Names of all of them, as `--trt-claim` takes them: `faq-7`, `B02`."""
+        return (*(f"faq-{number}" for number in self.faq), *self.bugs)
 
 
 def parse(item: pytest.Item) -> Marks:

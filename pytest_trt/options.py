@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import os
-import re
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_trt.errors import SettingsError
+from pytest_trt.option_words import (
+    BUGS,
+    FAQ_ITEMS,
+    Parse,
+    Source,
+    one_of,
+    parse_claims,
+    parse_data,
+    parse_device,
+    parse_emulate,
+    parse_faults,
+    parse_folder,
+    parse_gpu,
+    parse_require,
+    parse_seed,
+    parse_text,
+    some_of,
+)
 from pytest_trt.settings import (
     ALLOWANCES,
     BATTERIES,
     BUDGETS,
     DATA_KINDS,
     PRECISIONS,
-    REQUIREMENTS,
     RUNGS,
     RUNTIMES,
     Settings,
@@ -27,16 +42,6 @@ if TYPE_CHECKING:
 
 LOG_LEVELS = ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
 SEED_KEY = "trt_seed"
-
-
-class Source(NamedTuple):
-    """Where the value of an option stands: words for a message, and where relative paths start."""
-
-    where: str
-    folder: Path
-
-
-Parse = Callable[[list[str], Source], Any]
 
 
 class Option(NamedTuple):
@@ -60,136 +65,6 @@ class Option(NamedTuple):
         return self.key.upper()
 
 
-def nearest(value: str, good: Iterable[str]) -> str | None:
-    """Return the good value that looks most like `value`, or None where none does."""
-    import difflib  # only for messages
-
-    found = difflib.get_close_matches(value.lower(), list(good), n=1)
-    return found[0] if found else None
-
-
-def refuse(value: str, good: Sequence[str], source: Source) -> SettingsError:
-    """Return the error for a value that is none of the good ones."""
-    guess = nearest(value, good)
-    mend = f"did you mean {guess!r}?" if guess else None
-    return SettingsError(
-        f"{source.where}: {value!r} is unknown", why=f"good values: {', '.join(good)}", mend=mend
-    )
-
-
-def _one_of(good: Sequence[str], fold: Callable[[str], str] = str.lower) -> Parse:
-    def parse(words: list[str], source: Source) -> str:
-        value = fold(words[-1].strip())
-        if value not in good:
-            raise refuse(words[-1], good, source)
-        return value
-
-    return parse
-
-
-def split_commas(words: Iterable[str]) -> list[str]:
-    """Return the parts of comma lists, stripped, in order, each once."""
-    parts = (part.strip() for word in words for part in word.split(","))
-    return list(dict.fromkeys(part for part in parts if part))
-
-
-def _some_of(good: Sequence[str]) -> Parse:
-    def parse(words: list[str], source: Source) -> tuple[str, ...]:
-        parts = [part.lower() for part in split_commas(words)]
-        if not parts:
-            raise refuse(",".join(words), good, source)
-        for part in parts:
-            if part not in good:
-                raise refuse(part, good, source)
-        return tuple(dict.fromkeys(parts))
-
-    return parse
-
-
-def parse_data(words: list[str], source: Source) -> tuple[str, ...]:
-    """Return the data kinds that battery names and kind names stand for, each once."""
-    names = _some_of((*BATTERIES, *DATA_KINDS))(words, source)
-    return tuple(dict.fromkeys(kind for name in names for kind in BATTERIES.get(name, (name,))))
-
-
-def _require(words: list[str], source: Source) -> frozenset[str]:
-    return frozenset(_some_of(REQUIREMENTS)(words, source))
-
-
-def _gpu(words: list[str], source: Source) -> str:
-    name = words[-1].strip().lower()
-    if name == "auto":
-        return name
-    from pytest_trt import hardware  # reads a table: only when a class is named
-
-    try:
-        return hardware.get(name).name
-    except SettingsError as error:
-        raise SettingsError(f"{source.where}: {error.what}", why=error.why, mend=error.mend) from None
-
-
-def _device(words: list[str], source: Source) -> str:
-    value = words[-1].strip().lower()
-    if not re.fullmatch(r"cpu|cuda:\d{1,3}", value):
-        mend = "did you mean 'cuda:0'?" if value in ("cuda", "gpu") else None
-        raise SettingsError(
-            f"{source.where}: {words[-1]!r} is no device", why="good values: cpu, cuda:N", mend=mend
-        )
-    return value
-
-
-def _emulate(words: list[str], source: Source) -> str:
-    value = words[-1].strip().lower()
-    if not re.fullmatch(r"tensorrt(_rtx)?-\d+(\.\d+)*", value):
-        raise SettingsError(
-            f"{source.where}: {words[-1]!r} is no version that the emulator plays",
-            why="good values look like: tensorrt-8.6.1, tensorrt-10.13, tensorrt-11.4, tensorrt_rtx-1.7",
-            mend="give the product, a hyphen and a version; a shortened version means the newest known of it",
-        )
-    return value
-
-
-def _seed(words: list[str], source: Source) -> int | None:
-    value = words[-1].strip().lower()
-    if value == "random":
-        return None
-    try:
-        return int(value)
-    except ValueError:
-        raise SettingsError(
-            f"{source.where}: {words[-1]!r} is no seed", why="good values: an integer, or random"
-        ) from None
-
-
-def _folder(words: list[str], source: Source) -> str:
-    if not words[-1].strip():
-        raise SettingsError(
-            f"{source.where}: the folder's name is empty", mend="give a path, or leave it out"
-        )
-    return str((source.folder / Path(words[-1]).expanduser()).absolute())
-
-
-def _faults(words: list[str], source: Source) -> tuple[str, ...]:
-    names = split_commas(words)
-    for name in names or [""]:
-        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", name):
-            raise SettingsError(
-                f"{source.where}: {name!r} names no fault",
-                why="good values look like: package.module:callable",
-                mend="the ready ones: pytest_trt.emulator.faults:NAME",
-            )
-    return tuple(names)
-
-
-def _text(words: list[str], source: Source) -> str:
-    value = words[-1].strip()
-    if not value:
-        raise SettingsError(
-            f"{source.where}: no case is given", mend="paste the line that the failure printed"
-        )
-    return value
-
-
 OPTIONS: tuple[Option, ...] = (
     Option(
         "--trt-precision",
@@ -197,7 +72,7 @@ OPTIONS: tuple[Option, ...] = (
         "precisions",
         "LIST",
         f"precisions to run: {', '.join(PRECISIONS)}; default fp32,fp16,int8",
-        _some_of(PRECISIONS),
+        some_of(PRECISIONS),
         many=True,
     ),
     Option(
@@ -207,7 +82,7 @@ OPTIONS: tuple[Option, ...] = (
         "CLASS",
         "GPU class expected (t4, a100, ...); emulated where there is no GPU, a usage error on a GPU of "
         "another class; default auto: the real GPU's class, else t4",
-        _gpu,
+        parse_gpu,
     ),
     Option(
         "--trt-runtime",
@@ -216,7 +91,7 @@ OPTIONS: tuple[Option, ...] = (
         "NAME",
         f"who executes: {', '.join(RUNTIMES)}; default auto: TensorRT with a usable GPU, else TensorRT-RTX "
         "with one, else the emulator",
-        _one_of(RUNTIMES),
+        one_of(RUNTIMES),
     ),
     Option(
         "--trt-device",
@@ -224,7 +99,7 @@ OPTIONS: tuple[Option, ...] = (
         "device",
         "DEVICE",
         "where the emulator computes: cpu, cuda:N; default cpu",
-        _device,
+        parse_device,
     ),
     Option(
         "--trt-emulate",
@@ -233,7 +108,7 @@ OPTIONS: tuple[Option, ...] = (
         "VERSION",
         "which TensorRT the emulator plays, for instance tensorrt-8.6.1 or tensorrt_rtx-1.7; a shortened "
         "version means the newest known of it; default tensorrt-10.13",
-        _emulate,
+        parse_emulate,
     ),
     Option(
         "--trt-budget",
@@ -243,7 +118,7 @@ OPTIONS: tuple[Option, ...] = (
         "configurations per property test and precision: "
         + ", ".join(f"{budget.name} {budget.examples}" for budget in BUDGETS.values())
         + "; default quick",
-        _one_of(tuple(BUDGETS)),
+        one_of(tuple(BUDGETS)),
     ),
     Option(
         "--trt-data",
@@ -261,7 +136,7 @@ OPTIONS: tuple[Option, ...] = (
         "LIST",
         "a test skipped for lack of it fails instead: gpu (a real one), build (a real TensorRT builds), "
         "execute (a real TensorRT executes; the emulator does not count), golden; default none",
-        _require,
+        parse_require,
         many=True,
     ),
     Option(
@@ -271,7 +146,7 @@ OPTIONS: tuple[Option, ...] = (
         "LIST",
         f"rungs of the ladder that pass: {', '.join(RUNGS)}; default all, but where the tactic's name says "
         "direct",
-        _some_of(RUNGS),
+        some_of(RUNGS),
         many=True,
     ),
     Option(
@@ -281,7 +156,7 @@ OPTIONS: tuple[Option, ...] = (
         "LIST",
         "what a kernel may do besides: half (keep FP16 sums in FP16), ties (round an exact tie to either neighbour), "
         "flush (take subnormal numbers for zero), nan (lose a NaN in a sum); default none",
-        _some_of(ALLOWANCES),
+        some_of(ALLOWANCES),
         many=True,
     ),
     Option(
@@ -291,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
         "HOW",
         "how INT8 is asked for: explicit (Q/DQ graph), implicit (a calibrator, where this TensorRT still has "
         "them); default explicit",
-        _one_of(("explicit", "implicit")),
+        one_of(("explicit", "implicit")),
     ),
     Option(
         "--trt-typing",
@@ -299,7 +174,7 @@ OPTIONS: tuple[Option, ...] = (
         "typing",
         "HOW",
         "auto, weak (builder flags), strong (a typed graph); default auto: strong where this TensorRT has it",
-        _one_of(("auto", "weak", "strong")),
+        one_of(("auto", "weak", "strong")),
     ),
     Option(
         "--trt-hybrid",
@@ -307,7 +182,7 @@ OPTIONS: tuple[Option, ...] = (
         "hybrid",
         "TYPE",
         "the type of what is not INT8 in int8 runs: off (float32), fp16, bf16; default off",
-        _one_of(("off", "fp16", "bf16")),
+        one_of(("off", "fp16", "bf16")),
     ),
     Option(
         "--trt-constraints",
@@ -316,7 +191,7 @@ OPTIONS: tuple[Option, ...] = (
         "HOW",
         "weak typing: give every layer the type that was asked for, and say how binding that is: off, prefer, obey "
         "(8.6, 10.x); default off: the builder may choose float32",
-        _one_of(("off", "prefer", "obey")),
+        one_of(("off", "prefer", "obey")),
     ),
     Option(
         "--trt-rewriter",
@@ -324,7 +199,7 @@ OPTIONS: tuple[Option, ...] = (
         "rewriter",
         "NAME",
         "who writes types and Q/DQ into graphs: builtin, onnxruntime, modelopt (where it is installed); default builtin",
-        _one_of(("builtin", "onnxruntime", "modelopt")),
+        one_of(("builtin", "onnxruntime", "modelopt")),
     ),
     Option(
         "--trt-seed",
@@ -332,7 +207,7 @@ OPTIONS: tuple[Option, ...] = (
         "seed",
         "N",
         "all drawing is repeatable from this integer; random prints the seed that it took; default 0",
-        _seed,
+        parse_seed,
     ),
     Option(
         "--trt-case",
@@ -340,7 +215,16 @@ OPTIONS: tuple[Option, ...] = (
         "case",
         "TEXT",
         "run the suites' property tests on this one configuration: the line that a failure printed",
-        _text,
+        parse_text,
+    ),
+    Option(
+        "--trt-claim",
+        "trt_claim",
+        "claims",
+        "LIST",
+        f"only the tests of these claims of the FAQ (faq-1 to faq-{FAQ_ITEMS}) or public bugs (B01 to B{BUGS}); default all",
+        parse_claims,
+        many=True,
     ),
     Option(
         "--trt-cache-dir",
@@ -348,7 +232,7 @@ OPTIONS: tuple[Option, ...] = (
         "cache_dir",
         "DIR",
         "folder of the plan cache; default: in the user's cache folder",
-        _folder,
+        parse_folder,
     ),
     Option(
         "--trt-report",
@@ -356,7 +240,7 @@ OPTIONS: tuple[Option, ...] = (
         "report_dir",
         "DIR",
         "write a report to this folder: index.html, report.md, report.json; default none",
-        _folder,
+        parse_folder,
     ),
     Option(
         "--trt-log",
@@ -364,7 +248,7 @@ OPTIONS: tuple[Option, ...] = (
         "log",
         "LEVEL",
         f"TensorRT's log messages that are kept: {', '.join(LOG_LEVELS)}; default WARNING",
-        _one_of(LOG_LEVELS, str.upper),
+        one_of(LOG_LEVELS, str.upper),
     ),
     Option(
         "--trt-fault",
@@ -373,7 +257,7 @@ OPTIONS: tuple[Option, ...] = (
         "MODULE:CALLABLE",
         "emulator only, repeatable: inject a fault that the run has to catch; hypothesis then does not "
         "shrink",
-        _faults,
+        parse_faults,
         many=True,
     ),
 )

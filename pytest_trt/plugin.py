@@ -27,7 +27,7 @@ from pytest_trt.fixtures import (
     trt_settings,
     trt_stream,
 )
-from pytest_trt.report.ledger import MISSING, PROPERTY
+from pytest_trt.report.ledger import CLAIMS, MISSING, PROPERTY
 from pytest_trt.session import KEY, Running, Session, precision_of, session_of
 from pytest_trt.studies import trt_accuracy, trt_audit, trt_fp16_report, trt_lint
 from pytest_trt.summary import Summary
@@ -139,6 +139,8 @@ def pytest_runtest_makereport(
     if lacks is not None:
         item.user_properties.append((MISSING, lacks))
     running = session.running
+    if call.when == "setup" and running is not None and running.marks is not None and running.marks.claims:
+        item.user_properties.append((CLAIMS, list(running.marks.claims)))
     if call.when == "call" and running is not None and running.tally is not None:
         item.user_properties.append((PROPERTY, running.tally.to_text()))
     if call.excinfo is not None and session.settings.report_dir is not None:

@@ -9,12 +9,27 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.errors import TrtError
-from pytest_trt.report.ledger import Ledger
+from pytest_trt.report.ledger import CLAIMS, Ledger
 from pytest_trt.session import Session
 from pytest_trt.xdist import NOT_RUN, is_distributing
 
 if TYPE_CHECKING:
+    from pytest_trt.report.claims import ClaimBook
     from pytest_trt.reporting import Reporter
+
+
+def place_of(session: Session) -> str:
+    """Return who ran the tests of a session, as which GPU, and who built.
+
+    Raises
+    ------
+    RuntimeMissingError, SettingsError
+        The runtime or GPU that was asked for cannot be had.
+    """
+    discovery = session.discovery
+    builder = discovery.builder
+    built = "" if builder is None or builder is discovery.executor else f"; {builder.title} builds"
+    return f"{discovery.label}, {session.gpu.name}{built}"
 
 
 class Summary:
@@ -26,6 +41,7 @@ class Summary:
         self.told = False
         self.line = ""
         self.reporter: Reporter | None = None
+        self.claims: ClaimBook | None = None
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Have a report written where one is asked for."""
@@ -81,6 +97,12 @@ class Summary:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what a test reported, in its call or around it."""
         self.ledger.add(report.nodeid, report.user_properties, getattr(report, "worker_id", ""))
+        if any(name == CLAIMS for name, _ in report.user_properties):
+            if self.claims is None:
+                from pytest_trt.report.claims import ClaimBook  # only sessions with a claim pay for it
+
+                self.claims = ClaimBook()
+            self.claims.add(report)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -91,6 +113,7 @@ class Summary:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail a passing session that has problems of its own."""
         self.ledger.note_not_run(self.session.not_run.to_plain())
+        self._tell_claims()
         hook = session.config.hook
         found: Sequence[Sequence[str] | None] = hook.pytest_trt_make_problems(
             config=session.config, records=tuple(self.ledger.records)
@@ -101,6 +124,34 @@ class Summary:
         )
         if self.ledger.problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _tell_claims(self) -> None:
+        """Add what became of claims and bugs to the summary, and keep it as the last result of this place."""
+        if self.claims is None:
+            return
+        from pytest_trt.report import claims
+        from pytest_trt.report.plain import to_text
+        from pytest_trt.report.sections import SECTION, make_section
+
+        try:
+            where, executor = place_of(self.session), self.session.discovery.executor
+        except TrtError:  # each test that needed it has failed with the same words
+            return
+        results = self.claims.results(emulated=executor is not None and bool(executor.emulated))
+        section = to_text(make_section(claims.make_section(results, where)))
+        self.ledger.records.append(("of this session", SECTION, section))
+        if self.session.settings.faults:
+            return  # a TensorRT that was made wrong says nothing about any other
+        from datetime import datetime, timezone
+
+        from pytest_trt.runtime.plans import default_folder
+
+        folder = self.session.settings.cache_dir
+        when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        try:
+            claims.store(results, Path(folder) if folder else default_folder(), where, when)
+        except OSError:
+            return  # a cache that cannot be written is no reason to fail
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what was checked, how strictly, and what was not; nothing without news or under -q."""

@@ -12,6 +12,7 @@ import pytest
 from pytest_trt.cases.triggers import TRIGGERS, Inapplicable, Trial
 from pytest_trt.errors import TrtError, UnsupportedError
 from pytest_trt.fixtures import record_verdict, replay_of
+from pytest_trt.report.ledger import FIDELITY
 from pytest_trt.session import session_of
 
 CASES = [
@@ -25,6 +26,7 @@ CASES = [
 def test_bug(trt_build, trt_precision, provoked, request):
     """The trigger of a public bug ends as a correct TensorRT ends it."""
     session = session_of(request.config)
+    request.node.user_properties.append((FIDELITY, provoked.fidelity))
     if provoked.seldom and session.settings.budget == "quick":
         pytest.skip("not applicable: takes long or much memory; to get it: --trt-budget=standard")
     trial = Trial(

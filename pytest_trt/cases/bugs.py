@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from pytest_trt.cases.claims import read_table
 from pytest_trt.cases.mutants import CONTEXTS, FAILED_RUN, NUMBERS, ROWS
 from pytest_trt.check import concurrent, rebuild, relations
 from pytest_trt.errors import SettingsError
@@ -79,7 +77,7 @@ class Bug:
 
 @cache
 def _load() -> Mapping[str, Bug]:
-    data = _read(Path(__file__).with_name("bugs.toml"))
+    data = read_table("bugs.toml")
     made = {}
     for name, row in data.items():
         bug = Bug(name, tuple(row.pop("threads")), checks=tuple(row.pop("checks")), **row)
@@ -90,15 +88,6 @@ def _load() -> Mapping[str, Bug]:
             )
         made[name] = bug
     return MappingProxyType(made)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    rows: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    return rows
 
 
 BUGS: Mapping[str, Bug] = _load()

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from pytest_trt import __version__
-from pytest_trt.cli import bite, layers, lint, table
+from pytest_trt.cli import bite, claims, layers, lint, table
 from pytest_trt.errors import TrtError
 
 _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "bite": bite.run,
+    "claims": claims.run,
     "lint": lint.run,
     "layers": layers.run,
     "table": table.run,
@@ -29,6 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "bite", help="measure how many injected faults are caught", description=bite.__doc__
     )
     bite.add_arguments(measured)
+    claims.add_arguments(
+        commands.add_parser(
+            "claims",
+            help="the claims of the FAQ and the public bugs, with the last results",
+            description=claims.__doc__,
+        )
+    )
     lint.add_arguments(
         commands.add_parser(
             "lint", help="advice on an ONNX graph, without any TensorRT", description=lint.__doc__

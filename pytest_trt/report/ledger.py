@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 PROPERTY = "trt_tally"
 SUPPORT = "trt_support"
 MISSING = "trt_missing"
+CLAIMS = "trt_claims"  # names of the claims and bugs that a test checks
+FIDELITY = "trt_fidelity"  # how near the test of a bug comes to the report
 
 
 class Ledger:

@@ -28,6 +28,8 @@ FAKES = Path(__file__).with_name("fakes.py")
 SHOW = """
     import json
     from dataclasses import asdict
+    import pytest
+    pytestmark = [pytest.mark.faq(1), pytest.mark.faq(7), *map(pytest.mark.bug, ("B02", "B03", "OURS-17"))]
     def test_show(trt_settings):
         plain = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(trt_settings).items()}
         print("SETTINGS" + json.dumps(plain))
@@ -104,6 +106,7 @@ def make_bare(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Trt
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.mkdir("cache")))
     installed = pytester.mkdir("installed")
     info = installed / "pytest_trt-0.dist-info"
     info.mkdir()
