@@ -28,6 +28,7 @@ from pytest_trt.emulator.plan import Plan
 from pytest_trt.emulator.profiles import Profile
 from pytest_trt.emulator.program import Program
 from pytest_trt.emulator.reporting import Reporter, shielded
+from pytest_trt.emulator.tactics import Tuner
 
 _PHASES = (("Parsing inputs", 1), ("Selecting tactics", 2), ("Writing engine", 1))
 
@@ -244,7 +245,6 @@ class Builder(Threaded):
             self._reporter.error(refusal.code, "IBuilder::buildSerializedNetwork", str(refusal))
             return None
         if data is not None:
-            config._remember(data)
             self._reporter.log(
                 "INFO", f"Engine generation completed in {time.perf_counter() - started:.6f} seconds."
             )
@@ -255,16 +255,25 @@ class Builder(Threaded):
         model = onnx.ModelProto()
         model.CopyFrom(graph.model)
         rows = layers.rows_of(program.steps, graph, program.lowered.elems, kinds)
+        tuner = self._tuner(graph, config)
+        offered = tuner.tune(rows)
         plan = replace(plan, model=model.SerializeToString(), settings={**plan.settings, "layers": rows})
         plan.settings["precision"] = precision_of(program)
         faults = self._host.faults
         if faults:
-            changed = self._visit(plan, rows, model, config)
+            changed = self._visit(plan, rows, model, config, offered, tuner.hits)
             if changed is None:
                 raise Refusal("UNSPECIFIED_ERROR", "Could not find any implementation")
             return changed
         self._tell(plan)
         return self._compile(plan, program).pack()
+
+    def _tuner(self, graph: Graph, config: Any) -> Tuner:
+        """Return who picks implementations; TensorRT-RTX has no use for a timing cache."""
+        cache = None if self._host.is_rtx else config.get_timing_cache()
+        entries = None if cache is None else cache._entries
+        must_hit = config._has("ERROR_ON_TIMING_CACHE_MISS")
+        return Tuner(graph, self._host.sm, config._pools.get("WORKSPACE"), entries, must_hit)
 
     @staticmethod
     def _compile(plan: Plan, program: Program) -> Plan:
@@ -278,7 +287,13 @@ class Builder(Threaded):
             self._reporter.log("VERBOSE", told)
 
     def _visit(
-        self, plan: Plan, rows: list[dict[str, Any]], model: onnx.ModelProto, config: Any
+        self,
+        plan: Plan,
+        rows: list[dict[str, Any]],
+        model: onnx.ModelProto,
+        config: Any,
+        offered: dict[str, Any],
+        hits: int,
     ) -> bytes | None:
         table = {row["name"]: row["working"] for row in rows}
         flags = {name for name in self._host.enum("BuilderFlag")._table if config._has(name)}
@@ -292,6 +307,10 @@ class Builder(Threaded):
             layers=dict(table),
             plan=packed,
             profiles=plan.settings["profiles"],
+            tactics={row["name"]: row["tactic"] for row in rows if "tactic" in row},
+            offered=offered,
+            workspace_limit=config._pools.get("WORKSPACE"),
+            cache_hits=hits,
         )
         if site.plan is None:
             return None
@@ -312,7 +331,13 @@ class Builder(Threaded):
             program = Program(graph, policy_of(plan.settings), graph.outputs)
             kinds = self._host.enum("LayerType")._table
             plan = replace(plan, model=model.SerializeToString())
-            plan.settings["layers"] = layers.rows_of(program.steps, graph, program.lowered.elems, kinds)
+            rows = layers.rows_of(program.steps, graph, program.lowered.elems, kinds)
+            Tuner(graph, self._host.sm, config._pools.get("WORKSPACE"), None, False).tune(rows)
+            plan.settings["layers"] = rows
+        for row in rows:
+            tactic = site.tactics.get(row["name"])
+            if tactic in offered.get(row["name"], ()):
+                row["tactic"], row["workspace"] = tactic, offered[row["name"]][tactic]
         self._tell(plan)
         return plan.pack()
 

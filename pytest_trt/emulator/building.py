@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _FLOAT_FLAGS = ("FP16", "BF16", "INT8", "FP8", "INT4", "FP4")
 _PORTABLE = ("SM80", "SM86", "SM89", "SM120", "SM121")
-_LEAST_WORKSPACE = 256
 
 
 class Refusal(Exception):
@@ -163,11 +162,10 @@ def check_config(host: Host, config: BuilderConfig) -> None:
         raise Refusal("INVALID_CONFIG", f"Engine capability {config.engine_capability.name} is not supported")
     if host.is_rtx and config._has("VERSION_COMPATIBLE"):
         raise Refusal("INVALID_STATE", "Cannot load libnvinfer_lean.so.1: version-compatible engines need it")
-    if config._pools.get("WORKSPACE", _LEAST_WORKSPACE) < _LEAST_WORKSPACE:
+    if config._pools.get("WORKSPACE", 1) < 1:
         raise Refusal(
             "UNSPECIFIED_ERROR",
-            f"Could not find any implementation: no tactics within the workspace limit of"
-            f" {config._pools['WORKSPACE']} bytes",
+            "Assertion maxScratchSize > 0 failed. Compiling this graph requires workspace memory greater than 0.",
         )
     if config.default_device_type.name != "GPU" and not host.is_rtx:
         raise Refusal("INVALID_CONFIG", "There is no DLA on this device")

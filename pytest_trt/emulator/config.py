@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from pytest_trt.emulator.bound import Bound
@@ -383,16 +382,27 @@ class BuilderConfig(Bound):
         if self._host.is_rtx:
             self._host.warn_deprecated("Timing caches are deprecated in TensorRT-RTX; the call does nothing.")
         data = bytes(memoryview(serialized_timing_cache))
-        product, *entries = data.decode(errors="replace").split("\n") if data else [self._host.played]
-        return self._host.new(TimingCache, product, set(entries))
+        own = f"{self._host.played} sm{self._host.sm}"
+        header, *lines = data.decode(errors="replace").split("\n") if data else [own]
+        entries = dict(line.split(" ", 1) for line in lines if " " in line)
+        return self._host.new(TimingCache, header, entries)
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
-        """Attach a timing cache; False with a logged error for one of another version."""
+        """Attach a timing cache; False with a logged error for one of another version or another GPU."""
         if self._host.is_rtx:
             self._host.warn_deprecated("Timing caches are deprecated in TensorRT-RTX; the call does nothing.")
-        if cache._product != self._host.played and not ignore_mismatch:
+        if cache is None:
+            self._cache = None
+            return True
+        fits = ignore_mismatch or cache._header == f"{self._host.played} sm{self._host.sm}"
+        if self._host.faults:
+            site, _ = self._host.faults.visit("cache", "", header=cache._header, accepted=fits)
+            fits = site.accepted
+        if not fits:
             self._reporter.error(
-                "INVALID_ARGUMENT", "IBuilderConfig::setTimingCache", f"the cache is of {cache._product!r}"
+                "INVALID_ARGUMENT",
+                "IBuilderConfig::setTimingCache",
+                f"the timing cache is of {cache._header!r}",
             )
             return False
         self._cache = cache
@@ -401,7 +411,3 @@ class BuilderConfig(Bound):
     def get_timing_cache(self) -> Any:
         """Return the attached timing cache, or None."""
         return self._cache
-
-    def _remember(self, model: bytes) -> None:
-        if self._cache is not None:
-            self._cache._entries.add(hashlib.sha256(model).hexdigest())

@@ -220,11 +220,16 @@ class Core:
         if any(node.op_type in _DATA_DEPENDENT for node in self.graph.nodes) or self._shaped_by_inputs():
             return {port.name: port.shape for port in self.outputs if port.name not in known}
         zeros = {port.name: np.zeros(inputs[port.name], port.kind) for port in self.inputs}
-        return {name: array.shape for name, array in self.run(zeros).items()}
+        try:
+            return {name: array.shape for name, array in self.run(zeros).items()}
+        except (
+            Exception
+        ):  # ONNX Runtime has a class per error; a size of zero that is none says that values matter
+            return {port.name: port.shape for port in self.outputs if port.name not in known}
 
     def _shaped_by_inputs(self) -> bool:
-        """Whether the values of an integer input say how large another tensor is."""
-        follow = {port.name for port in self.inputs if np.dtype(port.kind).kind in "iu"}
+        """Whether the values of an input say how large another tensor is: sizes, and scales of Resize in float."""
+        follow = {port.name for port in self.inputs}
         for node in self.graph.nodes:
             places = _SHAPE_OPERANDS.get(node.op_type, slice(0, 0))
             if follow.intersection(node.input[places]):
@@ -257,7 +262,8 @@ class Core:
 
     def memory_bytes(self) -> int:
         """Return how much device memory a context is said to need, bytes."""
-        return 512 * max(1, len(self.settings["layers"]))
+        rows = self.settings["layers"]
+        return 512 * max(1, len(rows)) + max((row.get("workspace", 0) for row in rows), default=0)
 
 
 def fits(shape: Sequence[int], low: Sequence[int], high: Sequence[int]) -> bool:

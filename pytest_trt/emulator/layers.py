@@ -131,8 +131,8 @@ def _described(tensor: list[Any], is_new: bool) -> dict[str, Any]:
 
 
 def tactic_name(row: Row) -> str:
-    """Return the tactic that the emulator says ran: always the direct sum, in the working type."""
-    return f"emulated_direct_{row['working']}"
+    """Return the tactic that the emulator says ran: always a direct sum, in the working type."""
+    return f"emulated_{row.get('tactic', 'direct')}_{row['working']}"
 
 
 def layer_value(row: Row, detailed: bool, is_new: bool) -> Any:

@@ -82,13 +82,13 @@ class Profile(Bound):
 
 
 class TimingCache(Bound):
-    """A timing cache: here only the digests of what was built with it."""
+    """A timing cache: times of implementations by layer, under a header of version and compute capability."""
 
-    _product: str
-    _entries: set[str]
+    _header: str
+    _entries: dict[str, str]
 
-    def _setup(self, product: str, entries: set[str]) -> None:
-        self._product = product
+    def _setup(self, header: str, entries: dict[str, str]) -> None:
+        self._header = header
         self._entries = entries
 
     def _warn(self) -> None:
@@ -98,17 +98,19 @@ class TimingCache(Bound):
     def serialize(self) -> Any:
         """Return the cache as host memory."""
         self._warn()
-        text = "\n".join([self._product, *sorted(self._entries)])
-        return self._host.memory(text.encode())
+        lines = (f"{key} {times}" for key, times in sorted(self._entries.items()))
+        return self._host.memory("\n".join([self._header, *lines]).encode())
 
     def combine(self, input_cache: Any, ignore_mismatch: bool) -> bool:
-        """Take the entries of another cache in."""
-        if input_cache._product != self._product and not ignore_mismatch:
+        """Take the entries of another cache in; those that are here stay."""
+        self._warn()
+        if input_cache._header != self._header and not ignore_mismatch:
             return False
-        self._entries |= input_cache._entries
+        self._entries = {**input_cache._entries, **self._entries}
         return True
 
     def reset(self) -> bool:
         """Drop all entries."""
-        self._entries.clear()
+        self._warn()
+        self._entries = {}
         return True

@@ -31,7 +31,7 @@ class Site:
     Attributes
     ----------
     kind : str
-        `enqueue`, `node`, `execute`, `debug`, `build`, `load`, `refit`, `calibrate`, `time` or `log`.
+        `enqueue`, `node`, `execute`, `debug`, `build`, `cache`, `load`, `refit`, `calibrate`, `time` or `log`.
     precision : str
         The type that works here: of the node, else of the engine.
     gpu : str
@@ -56,7 +56,10 @@ class Site:
     its `name`, whether it `is_on`, its `values`, those of `others`, and in `calls` how often the listener is called.
 
     At `build`, `profiles` holds one table of (min, opt, max) a profile, by input name; a layer set to `fp32` or `tf32` in
-    `layers` is built in that type. `calibrate` is visited up to three times. At stage `cache`
+    `layers` is built in that type. `tactics` says what was picked for each layer that multiplies, `offered` the bytes of scratch
+    by tactic that each had to choose from; a fault may put another one of these. `workspace_limit` is None where none was
+    set, `cache_hits` counts layers whose times a timing cache knew. At `cache`, a timing cache is attached: it has the
+    `header`, and in `accepted` whether it fits. `calibrate` is visited up to three times. At stage `cache`
     it has the bytes of the `cache` that a calibrator offers, empty for none, and the `header` that a cache has to have. At stage
     `table`, before the calibrator is given the cache to keep, it has the `algorithm`, how many `batches` were read, and in
     `reach` the largest magnitudes of each batch by tensor. At stage `engine` it has the scales that the engine will use, and
