@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
@@ -19,12 +19,13 @@ from pytest_trt.runtime.binding import TensorInfo, check_inputs, tensor_infos
 from pytest_trt.runtime.inspect import engine_layers
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.log import errors_in
-from pytest_trt.runtime.memory import Array, Buffer, Memory, Stream
+from pytest_trt.runtime.memory import ALIGNMENT, Array, Buffer, Memory, Stream
 from pytest_trt.runtime.plan import Plan
 
 POISON = 0xFF  # All bits set is a NaN in every IEEE type and -1 in every integer type.
 CANARY = 0xA5
 CANARY_BYTES = 64
+FRONT_BYTES = ALIGNMENT  # guard bytes before an output; its address stays aligned
 
 
 def load_engine(rt: Runtime, plan: Plan | bytes) -> Any:
@@ -44,11 +45,11 @@ def load_engine(rt: Runtime, plan: Plan | bytes) -> Any:
             mend="--trt-runtime=emulator, or a machine with a GPU that it executes on",
         )
     data = plan.data if isinstance(plan, Plan) else plan
-    with rt.logger.collect() as lines, rt.active():
+    with rt.logger.call() as lines, rt.active():
         runtime = rt.trt.Runtime(rt.logger.raw)
         engine = None if runtime is None else runtime.deserialize_cuda_engine(data)
-    if engine is None:
-        raise _failed(rt, f"{rt.title} did not load the plan of {len(data)} bytes", lines)
+        if engine is None:
+            raise _failed(rt, f"{rt.title} did not load the plan of {len(data)} bytes", lines)
     return engine
 
 
@@ -93,7 +94,7 @@ class Session:
         self._addresses: dict[str, int] = {}
         self._allocators: dict[str, OutputAllocator] = {}
         self._host: dict[str, Array] = {}
-        self._closed = False
+        self._closed = self._running = False
         self.profile_index = profile_index
         is_plan = isinstance(plan_or_engine, (Plan, bytes, bytearray, memoryview))
         self.engine: Any = load_engine(rt, plan_or_engine) if is_plan else plan_or_engine
@@ -112,7 +113,7 @@ class Session:
             raise
 
     def _make_context(self) -> Any:
-        with self.rt.logger.collect() as lines, self.memory.active():
+        with self.rt.logger.call() as lines, self.memory.active():
             context = self.engine.create_execution_context()
             if context is None:
                 raise _failed(self.rt, "the engine made no execution context", lines)
@@ -133,7 +134,12 @@ class Session:
             return engine_layers(self.rt.trt, self.engine)
 
     def run(
-        self, inputs: Mapping[str, npt.ArrayLike], *, poison: int = POISON, synchronous: bool = False
+        self,
+        inputs: Mapping[str, npt.ArrayLike],
+        *,
+        poison: int = POISON,
+        synchronous: bool = False,
+        stream: Stream | None = None,
     ) -> dict[str, Array]:
         """Return the outputs for one set of inputs, as arrays of their own.
 
@@ -144,6 +150,8 @@ class Session:
             The byte that fills the outputs before the run.
         synchronous : bool
             Run with `execute_v2` instead of `execute_async_v3`.
+        stream : Stream, optional
+            Where copies and run are enqueued; default: the session's own.
 
         Raises
         ------
@@ -152,41 +160,141 @@ class Session:
         ProfileError
             A shape lies outside the optimization profile.
         ExecutionError
-            TensorRT reported a failure, or wrote behind the end of an output.
+            TensorRT reported a failure, or wrote before or behind an output.
         UsageError
-            Another thread is using this context, or the session is closed; or a synchronous run of an engine whose output
-            shapes depend on values.
+            Another thread is using this context, the session is closed, or outputs of a run before have not been taken; or a
+            synchronous run, or one on another stream, of an engine whose output shapes depend on values.
         """
-        with self._alone():
-            if self._closed:
-                raise UsageError("this session is closed", mend="make a new one")
-            arrays = check_inputs(self.inputs, inputs)
-            with self.rt.logger.collect() as lines, self.memory.active():
-                self._give_inputs(arrays, lines)
-                shapes = self._output_shapes(lines)
-                self._give_outputs(shapes, poison, lines)
-                if synchronous:
-                    self._run_now(shapes, lines)
-                else:
-                    self._check(
-                        self.context.execute_async_v3(self.stream.handle),
-                        "TensorRT did not enqueue the engine (execute_async_v3 returned False)",
-                        lines,
-                    )
-                outputs = self._take_outputs(shapes)
-                failed = errors_in(lines)
-                if failed:
-                    raise ExecutionError("TensorRT logged an error while the engine ran", why=failed)
-            return outputs
+        with self._alone(), self.rt.logger.call() as lines, self.memory.active():
+            shapes = self._start(inputs, poison, synchronous, stream, lines)
+            return self._finish(shapes, stream or self.stream, lines)
 
-    def _run_now(self, shapes: Mapping[str, tuple[int, ...]], lines: list[LogLine]) -> None:
+    def enqueue(
+        self,
+        inputs: Mapping[str, npt.ArrayLike],
+        *,
+        poison: int = POISON,
+        stream: Stream | None = None,
+    ) -> Callable[[], dict[str, Array]]:
+        """Return what waits for a run and gives its outputs; the run is enqueued, and nobody has waited for it yet.
+
+        Parameters and errors are those of `run`. The outputs are to be taken before the session runs again.
+        """
+        with self._alone(), self.rt.logger.call() as lines, self.memory.active():
+            shapes = self._start(inputs, poison, False, stream, lines)
+            used = stream or self.stream
+            self._running = True
+
+        def take() -> dict[str, Array]:
+            self._running = False
+            with self._alone(), self.rt.logger.call() as later, self.memory.active():
+                return self._finish(shapes, used, later)
+
+        return take
+
+    def overwrite_inputs(self, inputs: Mapping[str, npt.ArrayLike]) -> None:
+        """Queue a copy into the input buffers of the last run, on the session's stream and behind what is there.
+
+        Raises
+        ------
+        InputError
+            An input is missing, or there has been no run with inputs as large.
+        """
+        with self._alone(), self.memory.active():
+            self._copy_inputs(check_inputs(self.inputs, inputs))
+
+    def read_inputs(self) -> dict[str, Array]:
+        """Return what lies in the input buffers of the last run, as bytes; inputs in host memory are not among them."""
+        with self._alone(), self.memory.active():
+            return {
+                name: self.memory.download(
+                    self._buffers[name], (self._buffers[name].nbytes,), np.uint8, self.stream
+                )
+                for name in self.inputs
+                if name in self._buffers
+            }
+
+    def replay(
+        self, launch: Callable[[], None], inputs: Mapping[str, npt.ArrayLike], *, poison: int = POISON
+    ) -> dict[str, Array]:
+        """Return the outputs of a run that something else than the context starts, such as a captured CUDA graph.
+
+        Parameters
+        ----------
+        launch : callable
+            Starts the run on the session's stream, on the buffers of the session's last run.
+        inputs : mapping of str to array-like
+            Of the shapes of that run.
+        poison : int
+            The byte that fills the outputs before.
+        """
+        with self._alone(), self.rt.logger.call() as lines, self.memory.active():
+            self._copy_inputs(check_inputs(self.inputs, inputs))
+            shapes = self._output_shapes(lines)
+            self._give_outputs(shapes, poison, self.stream, lines)
+            launch()
+            return self._finish(shapes, self.stream, lines)
+
+    def _copy_inputs(self, arrays: Mapping[str, Array]) -> None:
+        for name, array in arrays.items():
+            stored = self.inputs[name].to_engine(array)
+            held = self._buffers.get(name)
+            if held is None or held.nbytes < stored.nbytes:
+                raise InputError(
+                    f"there is no buffer of {stored.nbytes} bytes for input {name!r}",
+                    mend="run the session once before",
+                )
+            self.memory.upload(held, stored, self.stream)
+
+    def _start(
+        self,
+        inputs: Mapping[str, npt.ArrayLike],
+        poison: int,
+        synchronous: bool,
+        stream: Stream | None,
+        lines: list[LogLine],
+    ) -> dict[str, tuple[int, ...]]:
+        """Give inputs and outputs and enqueue; return the shapes of the outputs."""
+        if self._closed:
+            raise UsageError("this session is closed", mend="make a new one")
+        if self._running:
+            raise UsageError(
+                "the outputs of the run before have not been taken",
+                why="this run would overwrite its buffers",
+                mend="call what `enqueue` returned, or use one session for each run",
+            )
+        stream = stream or self.stream
+        arrays = check_inputs(self.inputs, inputs)
+        self._give_inputs(arrays, stream, lines)
+        shapes = self._output_shapes(lines)
+        self._give_outputs(shapes, poison, stream, lines)
+        if synchronous:
+            self._run_now(shapes, stream, lines)
+        else:
+            self._check(
+                self.context.execute_async_v3(stream.handle),
+                "TensorRT did not enqueue the engine (execute_async_v3 returned False)",
+                lines,
+            )
+        return shapes
+
+    def _finish(
+        self, shapes: Mapping[str, tuple[int, ...]], stream: Stream, lines: list[LogLine]
+    ) -> dict[str, Array]:
+        outputs = self._take_outputs(shapes, stream)
+        failed = errors_in(lines)
+        if failed:
+            raise ExecutionError("TensorRT logged an error while the engine ran", why=failed)
+        return outputs
+
+    def _run_now(self, shapes: Mapping[str, tuple[int, ...]], stream: Stream, lines: list[LogLine]) -> None:
         open_ended = [name for name, shape in shapes.items() if -1 in shape]
         if open_ended:
             raise UsageError(
                 f"execute_v2 cannot run an engine whose output {open_ended[0]!r} has a shape that depends on values",
                 mend="run it with execute_async_v3",
             )
-        self.stream.synchronize()  # execute_v2 knows nothing of the stream that the inputs come on
+        stream.synchronize()  # execute_v2 knows nothing of the stream that the inputs come on
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         self._check(
             self.context.execute_v2([self._addresses[name] for name in names]),
@@ -223,7 +331,7 @@ class Session:
         made = self._buffers[name] = self.memory.alloc(nbytes)
         return made
 
-    def _give_inputs(self, arrays: Mapping[str, Array], lines: list[LogLine]) -> None:
+    def _give_inputs(self, arrays: Mapping[str, Array], stream: Stream, lines: list[LogLine]) -> None:
         for name, array in arrays.items():
             info = self.inputs[name]
             self._check(
@@ -237,7 +345,7 @@ class Session:
             else:
                 array = info.to_engine(array)
                 buffer = self._buffer(name, array.nbytes)
-                self.memory.upload(buffer, array, self.stream)
+                self.memory.upload(buffer, array, stream)
                 address = buffer.address
             self._address(name, address, lines)
 
@@ -255,12 +363,18 @@ class Session:
             raise _failed(self.rt, f"shapes or values are missing for {', '.join(map(repr, lacking))}", lines)
         return {name: tuple(int(n) for n in self.context.get_tensor_shape(name)) for name in self.outputs}
 
-    def _give_outputs(self, shapes: Mapping[str, tuple[int, ...]], poison: int, lines: list[LogLine]) -> None:
+    def _give_outputs(
+        self, shapes: Mapping[str, tuple[int, ...]], poison: int, stream: Stream, lines: list[LogLine]
+    ) -> None:
         for name, shape in shapes.items():
             info = self.outputs[name]
             if info.on_host:
                 raise InputError(f"output {name!r} lives in host memory, which is not supported")
             if -1 in shape:
+                if stream is not self.stream:
+                    raise UsageError(
+                        f"output {name!r}, whose shape depends on values, comes on the session's own stream only"
+                    )
                 allocator = self._allocators.get(name)
                 if allocator is None:
                     allocator = self._allocators[name] = OutputAllocator(
@@ -274,12 +388,14 @@ class Session:
                 allocator.reset()
                 continue
             nbytes = info.nbytes(shape)
-            buffer = self._buffer(name, nbytes + CANARY_BYTES)
-            self.memory.poison(buffer, poison, self.stream, 0, nbytes)
-            self.memory.poison(buffer, CANARY, self.stream, nbytes, nbytes + CANARY_BYTES)
-            self._address(name, buffer.address, lines)
+            end = FRONT_BYTES + nbytes
+            buffer = self._buffer(name, end + CANARY_BYTES)
+            self.memory.poison(buffer, CANARY, stream, 0, FRONT_BYTES)
+            self.memory.poison(buffer, poison, stream, FRONT_BYTES, end)
+            self.memory.poison(buffer, CANARY, stream, end, end + CANARY_BYTES)
+            self._address(name, buffer.address + FRONT_BYTES, lines)
 
-    def _take_outputs(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    def _take_outputs(self, shapes: Mapping[str, tuple[int, ...]], stream: Stream) -> dict[str, Array]:
         outputs: dict[str, Array] = {}
         for name, shape in shapes.items():
             info = self.outputs[name]
@@ -288,15 +404,11 @@ class Session:
                 outputs[name] = info.from_engine(self._allocators[name].take(name, info.stored))
                 continue
             nbytes = info.nbytes(shape)
-            whole = self.memory.download(self._buffers[name], (nbytes + CANARY_BYTES,), np.uint8, self.stream)
-            touched = np.flatnonzero(whole[nbytes:] != CANARY)
-            if touched.size:
-                raise ExecutionError(
-                    f"the engine wrote behind the end of output {name!r}",
-                    why=f"{touched.size} of {CANARY_BYTES} guard bytes changed, the first at byte "
-                    f"{nbytes + int(touched[0])} of {nbytes}",
-                )
-            outputs[name] = info.from_engine(whole[:nbytes].view(info.stored).reshape(shape))
+            end = FRONT_BYTES + nbytes
+            whole = self.memory.download(self._buffers[name], (end + CANARY_BYTES,), np.uint8, stream)
+            _check_guards(name, whole, nbytes)
+            # A copy of its own: views of wider types must be aligned, and the guards are not the caller's.
+            outputs[name] = info.from_engine(whole[FRONT_BYTES:end].copy().view(info.stored).reshape(shape))
         return outputs
 
     def close(self) -> None:
@@ -326,3 +438,19 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_guards(name: str, whole: Array, nbytes: int) -> None:
+    """Raise `ExecutionError` where the bytes around an output have changed."""
+    end = FRONT_BYTES + nbytes
+    for guard, words, start in (
+        (whole[:FRONT_BYTES], "before the start", -FRONT_BYTES),
+        (whole[end:], "behind the end", nbytes),
+    ):
+        touched = np.flatnonzero(guard != CANARY)
+        if touched.size:
+            raise ExecutionError(
+                f"the engine wrote {words} of output {name!r}",
+                why=f"{touched.size} of {guard.size} guard bytes changed, the first at byte "
+                f"{start + int(touched[0])} of {nbytes}",
+            )

@@ -83,6 +83,8 @@ class Context:
             out[: got.nbytes] = got.view(np.uint8)
         if self.engine.wrong == "writes behind":
             out[got.nbytes + 3] = 1
+        if self.engine.wrong == "writes before":
+            view(target - 5, 5)[0] = 1
 
 
 class Engine:

@@ -99,6 +99,15 @@ def test_a_write_behind_the_end_is_found() -> None:
     assert "the first at byte 27 of 24" in caught.value.why[0]
 
 
+def test_a_write_before_the_start_is_found() -> None:
+    with (
+        session("writes before") as made,
+        pytest.raises(ExecutionError, match="before the start of output 'y'") as caught,
+    ):
+        made.run({"x": X})
+    assert "the first at byte -5 of 24" in caught.value.why[0]
+
+
 def test_an_output_whose_size_is_found_at_run_time() -> None:
     with session(data_dependent=True) as made:
         assert made.run({"x": X})["y"].tolist() == [[0.0, 2.0, 4.0]]
