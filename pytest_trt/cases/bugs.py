@@ -9,16 +9,16 @@ from types import MappingProxyType
 
 from pytest_trt.cases.claims import read_table
 from pytest_trt.cases.mutants import CONTEXTS, FAILED_RUN, NUMBERS, ROWS
-from pytest_trt.check import concurrent, rebuild, relations
+from pytest_trt.check import concurrent, equivalent, rebuild, relations, sweeps
 from pytest_trt.errors import SettingsError
 
 # The kinds of checks, and the names of findings, relations and errors that each goes by.
 CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "DIF": (*NUMBERS, "bound"),
-        "ROW": ROWS,
-        "OUT": (relations.EXTRA_OUTPUT,),
-        "PROF": (relations.WIDER_PROFILE, relations.BATCH_ONE),
+        "ROW": (*ROWS, sweeps.BATCH_SIZES),
+        "OUT": (relations.EXTRA_OUTPUT, equivalent.EXTENDED),
+        "PROF": (relations.WIDER_PROFILE, relations.BATCH_ONE, sweeps.PROFILE_ENDS),
         "CTX": CONTEXTS,
         "STALE": (concurrent.WRITTEN, concurrent.SYNCHRONOUS, relations.REPEAT, "nan", *FAILED_RUN),
         "UPG": (*NUMBERS, "upgrade"),
@@ -30,7 +30,7 @@ CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "PREC": ("precision", "PrecisionError"),
         "REFIT": (rebuild.REFIT_SAME, rebuild.REFIT_OTHER, *FAILED_RUN),
         "BLD": ("build", "UnsupportedError", "ExecutionError"),
-        "EQV": ("equivalent graphs give the same answer",),
+        "EQV": (equivalent.EQUIVALENT,),
         "LEAK": ("memory",),
     }
 )

@@ -44,6 +44,7 @@ def relate(
                     tensor=broken.tensor,
                     data=",".join(kinds),
                     rule=name,
+                    note=broken.note,
                 )
             )
 

@@ -69,11 +69,12 @@ def _keeps_rows(graph: Graph, node: Node) -> bool:
 
 @dataclass(frozen=True)
 class Broken:
-    """A relation that does not hold: on which tensor, and how."""
+    """A relation that does not hold: on which tensor, how, and under which circumstances, in words."""
 
     relation: str
     tensor: str
     measure: Measure
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,13 @@ from pytest_trt.check.subject import Subject
 from pytest_trt.check.tell import failure
 from pytest_trt.check.workbench import Workbench
 from pytest_trt.errors import ConformanceError, ModelError
+from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
 from pytest_trt.records import VIOLATES, Verdict
 from pytest_trt.runtime.load import Runtime
+
+# Of a subject and its run: names of relations, with what breaks them.
+Relation = Callable[[Subject, Base], Iterable[tuple[str, Broken | None]]]
 
 
 class Inapplicable(Exception):
@@ -98,6 +102,8 @@ class Trial:
         profile: Profile | None = None,
         has_batch: bool = True,
         inner: str | None = None,
+        more: Sequence[Relation] = (),
+        rounds: bool = False,
         **build: Any,
     ) -> Verdict:
         """Return the verdict of rows, batches, profiles and one more output alone: no reference says what is right.
@@ -108,6 +114,10 @@ class Trial:
             Data on which nothing rounds (small integers), so that every kernel has to give the same bits.
         inner : str, optional
             The inner tensor to mark as one more output.
+        more : sequence of callable
+            Further relations of a subject and its run, such as `sweeps.check_profiles`.
+        rounds : bool
+            The network rounds on any data. Two answers may then be as far apart as two correct ones can be.
 
         Raises
         ------
@@ -117,15 +127,31 @@ class Trial:
             A rounding happens on these data: other kernels may differ, and a comparison of bits would alarm for nothing.
         """
         with self.subject(model, profile, **build) as subject:
-            limits = Admissible(subject.graph, inputs, subject.contract, ("direct",)).on("direct").tensors
-            for name, bound in limits.items():
-                if name in subject.graph.outputs and not np.array_equal(
-                    bound.low, bound.high, equal_nan=True
-                ):
-                    raise ModelError(f"output {name!r} rounds on these data", mend="give smaller integers")
-            base = Base(inputs, subject.run(inputs), {})
+            base = self.ground(subject, inputs, rounds=rounds)
             rows = list(check_relations(subject, base, has_batch=has_batch, inner=inner))
+            rows += [row for relation in more for row in relation(subject, base)]
         return self.report(rows)
+
+    def ground(self, subject: Subject, inputs: Mapping[str, Array], *, rounds: bool = False) -> Base:
+        """Return a run that relations start from, with room for two correct answers where the network `rounds`.
+
+        Raises
+        ------
+        ModelError
+            It rounds, and that was not said; or it has an output without limits, and was said to round.
+        """
+        admissible = Admissible(subject.graph, inputs, subject.contract)
+        direct = admissible.on("direct").tensors
+        for name, bound in direct.items():
+            if not rounds and not np.array_equal(bound.low, bound.high, equal_nan=True):
+                raise ModelError(f"output {name!r} rounds on these data", mend="give smaller integers")
+        got = subject.run(inputs)
+        if not rounds:
+            return Base(inputs, got, {})
+        lacking = sorted(got.keys() - direct.keys())
+        if lacking:
+            raise ModelError(f"output {lacking[0]!r} has no limits: how far apart may two answers be?")
+        return Base(inputs, got, {name: _room(got[name], admissible.widest(name)) for name in got})
 
     def report(self, rows: Iterable[tuple[str, Broken | None]]) -> Verdict:
         """Return the verdict on relations that hold; raises `ConformanceError` where one does not."""
@@ -136,7 +162,8 @@ class Trial:
         if not broken:
             return self._keep(lambda: self._demand((name, None) for name, _ in rows))
         findings = tuple(
-            to_finding(b.measure, b.relation, VIOLATES, tensor=b.tensor, rule=b.relation) for b in broken
+            to_finding(b.measure, b.relation, VIOLATES, tensor=b.tensor, rule=b.relation, note=b.note)
+            for b in broken
         )
         verdict = Verdict(VIOLATES, findings, provenance=place)
         error = failure(verdict, replay_line(verdict, self.bench.settings))
@@ -168,6 +195,16 @@ class Trial:
             raise
         self._record(verdict)
         return verdict
+
+
+def _room(got: Array, bound: Bound) -> Bound:
+    """Return what another correct answer may be, given one: both lie in an interval as wide as the limits."""
+    values = got.astype(np.float64)
+    if values.shape != bound.mid.shape:
+        return Bound.exact(values, bound.kind)
+    with np.errstate(invalid="ignore"):
+        width = bound.high - bound.low
+        return Bound(values, values - width, values + width)
 
 
 def checks_of(error: BaseException) -> frozenset[str]:
