@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pytest_trt import __version__
-from pytest_trt.cli import versions
+from pytest_trt.runtime import versions
 from pytest_trt.cli.facts import Fact, ModuleProbe, probe_module
 from pytest_trt.errors import TrtError
 from pytest_trt.hardware import detect

@@ -23,7 +23,7 @@ _LAYOUTS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
         ((), "tensorrt_rtx_bindings"),
     ),
 }
-_SONAMES = {
+SONAMES = {
     "tensorrt": ("libnvinfer.so.11", "libnvinfer.so.10", "libnvinfer.so.8"),
     "tensorrt_rtx": ("libtensorrt_rtx.so.1",),
 }
@@ -92,7 +92,7 @@ def library_version(product: str) -> tuple[int, int, int] | None:
     noload = getattr(os, "RTLD_NOLOAD", None)
     if noload is None:
         return None
-    for soname in _SONAMES[product]:
+    for soname in SONAMES[product]:
         with suppress(OSError, AttributeError):
             number = int(ctypes.CDLL(soname, mode=noload | os.RTLD_NOW).getInferLibVersion())
             base = 1000 if product == "tensorrt" and number < 10000 else 10000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.cli import versions
+from pytest_trt.runtime import versions
 
 HEADER_10 = """
 #define NV_TENSORRT_MAJOR 10 //!< TensorRT major version.
