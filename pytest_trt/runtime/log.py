@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from pytest_trt.records import LogLine
+from pytest_trt.runtime.kept import SEVERITIES
 
-SEVERITIES = ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
+__all__ = ["SEVERITIES", "Listener", "TrtLogger", "errors_in", "keep", "listen", "logger_of"]
+
 _LEVELS = {
     "INTERNAL_ERROR": logging.CRITICAL,
     "ERROR": logging.ERROR,
@@ -21,18 +23,53 @@ _LEVELS = {
 }
 
 
+class Listener(Protocol):
+    """Who hears everything that every logger of this process is told, besides the collectors."""
+
+    def hear(self, line: LogLine) -> None:
+        """Take a line as it comes, on the thread that logs."""
+
+    def note_call(self, lines: Sequence[LogLine]) -> None:
+        """Take the lines of a call that succeeded, and that nobody collected besides the call itself."""
+
+    def note_stray(self, line: LogLine) -> None:
+        """Take a line that came outside of all calls and collectors."""
+
+
+_listeners: list[Listener] = []  # loggers live as long as the process; the last listener has the floor
+
+
+def listen(listener: Listener) -> Callable[[], None]:
+    """Give the lines of all loggers to a listener; return what ends that. A later listener takes over until it ends."""
+    _listeners.append(listener)
+
+    def end() -> None:
+        if listener in _listeners:
+            _listeners.remove(listener)
+
+    return end
+
+
+class _Collector(NamedTuple):
+    """Who collects on which thread; a call collects for its own message, not because somebody wants to read the lines."""
+
+    thread: int
+    lines: list[LogLine]
+    is_call: bool
+
+
 class TrtLogger:
     """TensorRT's logger: `raw` is the `ILogger` to hand over, `collect()` gathers what is said meanwhile.
 
     TensorRT treats its logger as a singleton and keeps a pointer to it as long as the process lives, so there
     is one of these for each real module (`logger_of`). Lines go to the collectors of the thread that logs;
     lines of TensorRT's own threads go to every open collector; lines that nobody collects go to the `logging`
-    logger `pytest_trt.tensorrt`.
+    logger `pytest_trt.tensorrt`. The listener hears all of them.
     """
 
     def __init__(self, trt: Any) -> None:
         self._lock = threading.Lock()
-        self._open: list[tuple[int, list[LogLine]]] = []
+        self._open: list[_Collector] = []
         hub = self
 
         def start(this: Any) -> None:
@@ -46,24 +83,51 @@ class TrtLogger:
     def add(self, line: LogLine) -> None:
         """Hand one line to its collectors; never raises, since TensorRT drops what a callback raises."""
         me = threading.get_ident()
+        listener = _listeners[-1] if _listeners else None
+        if listener is not None:
+            listener.hear(line)
         with self._lock:
-            owners = [lines for thread, lines in self._open if thread == me] or [
-                lines for _, lines in self._open
+            owners = [one.lines for one in self._open if one.thread == me] or [
+                one.lines for one in self._open
             ]
             for lines in owners:
                 lines.append(line)
-        if not owners:
-            logging.getLogger("pytest_trt.tensorrt").log(_LEVELS.get(line.severity, logging.INFO), line.text)
+        if owners:
+            return
+        if listener is not None:
+            listener.note_stray(line)
+        logging.getLogger("pytest_trt.tensorrt").log(_LEVELS.get(line.severity, logging.INFO), line.text)
 
     @contextmanager
     def collect(self) -> Iterator[list[LogLine]]:
-        """Give a list that fills with the lines of this thread and of TensorRT's own threads."""
-        lines: list[LogLine] = []
-        entry = (threading.get_ident(), lines)
+        """Give a list that fills with the lines of this thread and of TensorRT's own threads.
+
+        Who collects is the one who judges: the listener is not told what to make of these lines.
+        """
+        with self._collecting(is_call=False) as lines:
+            yield lines
+
+    @contextmanager
+    def call(self) -> Iterator[list[LogLine]]:
+        """As `collect`, around a call that raises where TensorRT fails.
+
+        Where it does not raise, an error among the lines is one that nobody expected: the listener is told.
+        """
+        with self._collecting(is_call=True) as lines:
+            yield lines
+        me = threading.get_ident()
+        with self._lock:
+            is_read = any(one.thread == me and not one.is_call for one in self._open)
+        if _listeners and lines and not is_read:
+            _listeners[-1].note_call(tuple(lines))
+
+    @contextmanager
+    def _collecting(self, is_call: bool) -> Iterator[list[LogLine]]:
+        entry = _Collector(threading.get_ident(), [], is_call)
         with self._lock:
             self._open.append(entry)
         try:
-            yield lines
+            yield entry.lines
         finally:
             with self._lock:
                 self._open = [other for other in self._open if other is not entry]

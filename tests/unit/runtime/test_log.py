@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from pytest_trt.records import LogLine
-from pytest_trt.runtime.log import TrtLogger, errors_in, keep, logger_of
+from pytest_trt.runtime.log import TrtLogger, errors_in, keep, listen, logger_of
 
 from .fake_trt import FakeTrt, Severity
 
@@ -78,3 +79,70 @@ def test_levels_and_errors() -> None:
     ]
     assert [line.text for line in keep(lines, "INFO")] == ["i", " e ", "f", "e"]
     assert errors_in(lines) == ("e", "f")
+
+
+class Hearing:
+    """A listener that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.calls: list[tuple[str, ...]] = []
+        self.stray: list[str] = []
+
+    def hear(self, line: LogLine) -> None:
+        self.heard.append(line.text)
+
+    def note_call(self, lines: Sequence[LogLine]) -> None:
+        self.calls.append(tuple(line.text for line in lines))
+
+    def note_stray(self, line: LogLine) -> None:
+        self.stray.append(line.text)
+
+
+@pytest.fixture
+def hearing() -> Iterator[Hearing]:
+    listener = Hearing()
+    end = listen(listener)
+    yield listener
+    end()
+    end()
+
+
+def test_the_listener_hears_all_and_is_told_of_calls_that_succeeded(hearing: Hearing) -> None:
+    logger = TrtLogger(FakeTrt())
+    logger.raw.log(Severity.ERROR, "stray")
+    with logger.call() as lines:
+        logger.raw.log(Severity.ERROR, "in a call")
+    assert [line.text for line in lines] == ["in a call"]
+    with pytest.raises(ValueError, match="failed"), logger.call():
+        logger.raw.log(Severity.ERROR, "told by the failure")
+        raise ValueError("failed")
+    with logger.collect(), logger.call():
+        logger.raw.log(Severity.ERROR, "read by the collector")
+    with logger.call():
+        pass
+    assert hearing.heard == ["stray", "in a call", "told by the failure", "read by the collector"]
+    assert hearing.calls == [("in a call",)] and hearing.stray == ["stray"]
+
+
+def test_a_collector_of_another_thread_does_not_excuse_a_call(hearing: Hearing) -> None:
+    logger = TrtLogger(FakeTrt())
+
+    def work() -> None:
+        with logger.call():
+            logger.raw.log(Severity.ERROR, "theirs")
+
+    with logger.collect() as lines:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert hearing.calls == [("theirs",)] and lines == []
+
+
+def test_a_later_listener_takes_over_until_it_ends(hearing: Hearing) -> None:
+    logger, later = TrtLogger(FakeTrt()), Hearing()
+    end = listen(later)
+    logger.raw.log(Severity.INFO, "one")
+    end()
+    logger.raw.log(Severity.INFO, "two")
+    assert later.heard == ["one"] and hearing.heard == ["two"]
