@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from pytest_trt.cases.claims import read_table
 from pytest_trt.cases.mutants import CONTEXTS, FAILED_RUN, NUMBERS, ROWS
-from pytest_trt.check import concurrent, equivalent, rebuild, relations, sweeps
+from pytest_trt.check import concurrent, equivalent, rebuild, relations, replays, sequences, sweeps
 from pytest_trt.errors import SettingsError
 
 # The kinds of checks, and the names of findings, relations and errors that each goes by.
@@ -20,8 +20,16 @@ CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "OUT": (relations.EXTRA_OUTPUT, equivalent.EXTENDED),
         "PROF": (relations.WIDER_PROFILE, relations.BATCH_ONE, sweeps.PROFILE_ENDS),
         "CTX": CONTEXTS,
-        "STALE": (concurrent.WRITTEN, concurrent.SYNCHRONOUS, relations.REPEAT, "nan", *FAILED_RUN),
-        "UPG": (*NUMBERS, "upgrade"),
+        "STALE": (
+            concurrent.WRITTEN,
+            concurrent.SYNCHRONOUS,
+            relations.REPEAT,
+            sequences.FOLLOWS,
+            replays.REPLAYED,
+            "nan",
+            *FAILED_RUN,
+        ),
+        "UPG": (*NUMBERS, "upgrade", replays.REPLAYED, "ExecutionError"),
         "GPU": (*NUMBERS, "every-gpu-class"),
         "EDGE": NUMBERS,
         "OVF": NUMBERS,

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pytest_trt.bench import trust
-from pytest_trt.check import concurrent, rebuild, relations
+from pytest_trt.check import concurrent, rebuild, relations, sequences
 
 # Names of findings, as verdicts have them: values outside of what the contract admits.
 NUMBERS = ("certificate", "interval", "statistics", "slices", "nan", "end-to-end")
 ROWS = (relations.IDENTICAL_ROWS, relations.BATCH_ONE, relations.PERMUTATION)
-CONTEXTS = (concurrent.TURNS, concurrent.THREADS, concurrent.CHURN)
+CONTEXTS = (concurrent.TURNS, concurrent.THREADS, concurrent.CHURN, *sequences.SEQUENCES)
 # A run that TensorRT itself says has failed is an error, and never a result.
 FAILED_RUN = ("ExecutionError",)
 CLOCKS = (
@@ -120,7 +120,15 @@ _TABLE = (
         "M21",
         "A run reports success and leaves its outputs, or a part of them, as they were.",
         ("pytorch/TensorRT#2991", "pytorch/TensorRT#4481", "ultralytics/ultralytics#26223"),
-        (*NUMBERS, *ROWS, concurrent.WRITTEN, concurrent.SYNCHRONOUS, *FAILED_RUN),
+        (
+            *NUMBERS,
+            *ROWS,
+            concurrent.WRITTEN,
+            concurrent.SYNCHRONOUS,
+            relations.REPEAT,
+            sequences.FOLLOWS,
+            *FAILED_RUN,
+        ),
     ),
     Mutant("M22", "An enqueue fails.", ("pytorch/TensorRT#4481",), FAILED_RUN),
     Mutant(

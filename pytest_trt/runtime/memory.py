@@ -71,6 +71,9 @@ class Memory(Protocol):
     def destroy_stream(self, stream: Stream) -> None:
         """End a stream when its work is done."""
 
+    def used_bytes(self) -> int | None:
+        """Return how much memory of the device is in use, by whomever; None where it is that of the process."""
+
     def close(self) -> None:
         """Give the device back."""
 
@@ -152,6 +155,9 @@ class HostMemory:
     def destroy_stream(self, stream: Stream) -> None:
         """End a stream."""
         _queue(stream).destroy()
+
+    def used_bytes(self) -> None:
+        """Return None: the memory of the process is read elsewhere."""
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -287,6 +293,12 @@ class CudaMemory:
         """Wait for the stream; PyCUDA destroys it with its last reference, which should go in `active()`."""
         with self.active():
             self._settle(stream)
+
+    def used_bytes(self) -> int:
+        """Return how much memory of the GPU is in use, by whomever."""
+        with self.active():
+            free, total = self._cuda.mem_get_info()
+        return int(total) - int(free)
 
     def close(self) -> None:
         """Release the primary context, in the thread that made this; buffers and streams must be gone."""

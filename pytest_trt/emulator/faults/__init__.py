@@ -28,6 +28,9 @@ MODULES = (
     "plans",
     "calibration",
     "timing",
+    "reported",
+    "sequences",
+    "views",
 )
 
 for _name in MODULES:

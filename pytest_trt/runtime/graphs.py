@@ -1,0 +1,125 @@
+"""CUDA graphs: an enqueue that is captured once and started again without TensorRT.
+
+Through the CUDA driver by ctypes, since PyCUDA has no graphs. Names and modes are those of the CUDA driver API ("Stream
+Management", "Graph Management"). The first run of a context must not be captured: TensorRT then still prepares what a capture
+forbids (NVIDIA/TensorRT issue 2603).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy.typing as npt
+
+from pytest_trt.errors import ExecutionError, RuntimeMissingError
+from pytest_trt.runtime.load import Runtime
+from pytest_trt.runtime.memory import Array
+from pytest_trt.runtime.session import POISON, Session
+
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may go on with CUDA
+
+
+def why_no_graphs(rt: Runtime) -> str:
+    """Return why enqueues cannot be captured here, in words; empty where they can."""
+    if rt.emulated or rt.device == "cpu":
+        return f"{rt.title} has no stream that CUDA can capture: it takes a TensorRT on a GPU"
+    return ""
+
+
+def load_driver() -> Any:
+    """Return the CUDA driver's library.
+
+    Raises
+    ------
+    RuntimeMissingError
+        There is none.
+    """
+    try:
+        return ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise RuntimeMissingError(
+            f"the CUDA driver does not load: {error}", mend="run on a machine with a GPU"
+        ) from error
+
+
+class CapturedRun:
+    """The run of a session, captured as a CUDA graph.
+
+    Parameters
+    ----------
+    session : Session
+        Its context and buffers live as long as this does, and are used by nobody else meanwhile.
+    inputs : mapping of str to array-like
+        For the runs before the capture; later ones have their shapes.
+    driver : library, optional
+        Default: the CUDA driver.
+
+    Attributes
+    ----------
+    nodes : int
+        How many nodes were captured.
+
+    Raises
+    ------
+    ExecutionError
+        TensorRT refused to be captured, or nothing was captured: every replay would leave the old outputs
+        (ultralytics/ultralytics pull request 26223).
+    """
+
+    def __init__(self, session: Session, inputs: Mapping[str, npt.ArrayLike], driver: Any = None) -> None:
+        self._driver = load_driver() if driver is None else driver
+        self.session = session
+        self._graph, self._exec = ctypes.c_void_p(), ctypes.c_void_p()
+        session.run(inputs)
+        stream = ctypes.c_void_p(session.stream.handle)
+        with session.memory.active(), session.rt.logger.call():
+            self._do("cuStreamBeginCapture_v2", stream, ctypes.c_int(_THREAD_LOCAL))
+            taken = session.context.execute_async_v3(session.stream.handle)
+            self._do("cuStreamEndCapture", stream, ctypes.byref(self._graph), asked=bool(taken))
+            if not taken:
+                raise ExecutionError(
+                    "TensorRT did not let its enqueue be captured (execute_async_v3 returned False)"
+                )
+            count = ctypes.c_size_t()
+            self._do("cuGraphGetNodes", self._graph, None, ctypes.byref(count))
+            self.nodes = int(count.value)
+            if not self.nodes:
+                raise ExecutionError(
+                    "the captured CUDA graph is empty",
+                    why="the engine was loaded for another device or enqueued on another stream",
+                )
+            self._do(
+                "cuGraphInstantiateWithFlags", ctypes.byref(self._exec), self._graph, ctypes.c_ulonglong(0)
+            )
+
+    def _do(self, name: str, *arguments: Any, asked: bool = True) -> None:
+        status = int(getattr(self._driver, name)(*arguments))
+        if status and asked:
+            raise ExecutionError(f"{name} answered {status}", why="a CUresult, see cuda.h")
+
+    def run(self, inputs: Mapping[str, npt.ArrayLike], *, poison: int = POISON) -> dict[str, Array]:
+        """Return the outputs of a replay on other inputs of the same shapes; outputs are poisoned before."""
+        stream = ctypes.c_void_p(self.session.stream.handle)
+        return self.session.replay(
+            lambda: self._do("cuGraphLaunch", self._exec, stream), inputs, poison=poison
+        )
+
+    def close(self) -> None:
+        """Let go of the graph; the session lives on."""
+        with self.session.memory.active():
+            if self._exec:
+                self._do("cuGraphExecDestroy", self._exec)
+            if self._graph:
+                self._do("cuGraphDestroy", self._graph)
+        self._graph, self._exec = ctypes.c_void_p(), ctypes.c_void_p()
+
+    def __enter__(self) -> CapturedRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
