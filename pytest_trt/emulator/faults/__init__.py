@@ -31,6 +31,7 @@ MODULES = (
     "reported",
     "sequences",
     "views",
+    "dumps",
 )
 
 for _name in MODULES:

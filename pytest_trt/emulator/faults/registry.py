@@ -26,7 +26,17 @@ PAIR_FAMILIES = (
     "special",
 )
 # Families that need an operator, a sequence of calls or a build to show.
-OTHER_FAMILIES = ("operator", "batch", "build", "plan", "calibration", "concurrency", "refit", "timing")
+OTHER_FAMILIES = (
+    "operator",
+    "batch",
+    "build",
+    "plan",
+    "calibration",
+    "concurrency",
+    "refit",
+    "timing",
+    "execution",
+)
 
 
 @dataclass(frozen=True)
