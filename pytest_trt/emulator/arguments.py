@@ -114,6 +114,7 @@ class Types:
             "bool": _is_bool,
             "buffer": _is_buffer,
             "str": lambda value: isinstance(value, (str, bytes)),
+            "FallbackString": lambda value: isinstance(value, (str, bytes)),
             "np.ndarray": lambda value: isinstance(value, np.ndarray),
         }
         if kind in simple:
@@ -126,8 +127,11 @@ class Types:
         found = self._classes.get(kind.replace("::", "."))
         if found is None:
             return lambda value: True
-        if kind.startswith("Dims"):
+        if kind in ("Dims", "Dims2", "Dims3", "Dims4", "DimsHW"):
             return lambda value: isinstance(value, found) or _is_ints(value)
+        if kind == "PluginFieldCollection_":  # made of a list of fields by itself
+            fields = self._classes["PluginFieldCollection"]
+            return lambda value: isinstance(value, (found, fields))
         if kind == "Weights":
             return lambda value: isinstance(value, (found, np.ndarray))
         return lambda value: isinstance(value, found)

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from pytest_trt.emulator import dtypes, layers
+from pytest_trt.emulator import dtypes, layers, plugins_network
 from pytest_trt.emulator.bound import Threaded
 from pytest_trt.emulator.building import (
     Refusal,
@@ -86,6 +86,10 @@ class Builder(Threaded):
     @max_batch_size.setter
     def max_batch_size(self, value: int) -> None:
         self._reporter.log("WARNING", "max_batch_size has no effect with an explicit batch dimension")
+
+    def get_plugin_registry(self) -> Any:
+        """Return the registry of plugins."""
+        return self._host.registry
 
     @property
     def platform_has_fast_fp16(self) -> bool:
@@ -183,6 +187,8 @@ class Builder(Threaded):
                 implicit_quantization(host, network, config, graph, profiles, self._reporter), graph, types
             )
         weak = choose_precision(host, network, config, graph)
+        if weak:  # plugins take the types that the network has
+            types = {**types, **dict.fromkeys(network._plugins, "fp32")}
         graph = lifted(graph, {weak, *types.values(), *stored.values()})
         tf32 = config._has("TF32") and host.sm >= 80
         for name in network._io_types:
@@ -237,6 +243,8 @@ class Builder(Threaded):
         progress = _Progress(config.progress_monitor if hasattr(type(config), "progress_monitor") else None)
         try:
             graph, plan, program = self._prepare(network, config)
+            if network._plugins:
+                plan.settings["plugins"] = plugins_network.build(network, graph, plan.settings["profiles"])
             for phase, steps in _PHASES:
                 progress.run(phase, steps, "Building Engine")
             data = self._finish(graph, plan, program, config)

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from pytest_trt.emulator.context_state import ContextState
 from pytest_trt.emulator.launch import Launch, Result
+from pytest_trt.emulator.plugins_life import Attached, PluginFailure
 from pytest_trt.emulator.reporting import shielded
 from pytest_trt.errors import ExecutionError
 
 
 class ExecutionContext(ContextState):
     """A context of an engine; for one thread at a time."""
+
+    _plugins: Attached
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         """Enqueue a run; False with a logged error if it cannot be run. Nothing is done before the stream is."""
@@ -183,7 +186,12 @@ class ExecutionContext(ContextState):
                 inputs={port.name: (known[port.name], self._shapes[port.name]) for port in self._core.inputs},
                 outputs=shapes,
                 addresses=known,
-                must_wait=bool(open_ended or self.profiler is not None or self._is_listening()),
+                must_wait=bool(
+                    open_ended
+                    or self.profiler is not None
+                    or self._is_listening()
+                    or self._core.plugins  # their enqueue is called now, and may fail
+                ),
             ),
             asked,
         )
@@ -215,7 +223,16 @@ class ExecutionContext(ContextState):
         return addresses
 
     def _compute(self, launch: Launch, stream: int) -> Result | None:
-        """Run now, as the stream would; None if a fault says that the enqueue failed."""
+        """Run now, as the stream would; None if a plugin or a fault says that the enqueue failed."""
+        if self._core.plugins:
+            launch.foreign = partial(self._plugins.run, stream=stream)
+        try:
+            return self._computed(launch, stream)
+        except PluginFailure as failure:
+            self._error("FAILED_EXECUTION", "enqueueV3", str(failure))
+            return None
+
+    def _computed(self, launch: Launch, stream: int) -> Result | None:
         timing = self.profiler is not None
         listening = self._is_listening()
         if not self._host.faults and not timing and not listening:

@@ -16,7 +16,10 @@ from pytest_trt.emulator import dtypes
 from pytest_trt.emulator.builder import policy_of
 from pytest_trt.emulator.graph import UNKNOWN, Graph, infer, load
 from pytest_trt.emulator.plan import Plan
-from pytest_trt.emulator.program import Arrays, Observer, Program
+from pytest_trt.emulator.plugins_life import load as load_plugins
+from pytest_trt.emulator.plugins_life import own
+from pytest_trt.emulator.plugins_network import concrete
+from pytest_trt.emulator.program import Arrays, Foreign, Observer, Program
 
 if TYPE_CHECKING:
     from pytest_trt.emulator.host import Host
@@ -91,6 +94,14 @@ class Core:
         self._shapes: dict[tuple[Any, ...], dict[str, tuple[int, ...]]] = {}
         self.users: dict[int, int] = {}  # context number to profile in use, for 8.6
         self.ports = self._make_ports()
+        self.plugins = load_plugins(host, self.recipes)
+        own(self, self.plugins.values())
+
+    @property
+    def recipes(self) -> dict[str, Any]:
+        """What the plan says of each plugin, by layer."""
+        found: dict[str, Any] = self.plan.settings.get("plugins", {})
+        return found
 
     def _make_ports(self) -> dict[str, Port]:
         override = self.plan.settings["io_types"]
@@ -165,13 +176,15 @@ class Core:
             found[port.name] = np.asarray(dtypes.to_stored(array, port.elem), port.kind)
         return found
 
-    def run(self, stored: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Return the stored outputs for stored inputs."""
-        return self.stored(self.program().run(self.carried(stored)))
+    def run(self, stored: Mapping[str, NDArray[Any]], foreign: Foreign | None = None) -> Arrays:
+        """Return the stored outputs for stored inputs; `foreign` runs the plugins."""
+        return self.stored(self.program().run(self.carried(stored), foreign))
 
-    def run_observed(self, stored: Mapping[str, NDArray[Any]], observe: Observer) -> tuple[Arrays, Arrays]:
+    def run_observed(
+        self, stored: Mapping[str, NDArray[Any]], observe: Observer, foreign: Foreign | None = None
+    ) -> tuple[Arrays, Arrays]:
         """Return stored outputs and carried debug tensors, each step shown to `observe`."""
-        carried = self._stepping().run_steps(self.carried(stored), observe)
+        carried = self._stepping().run_steps(self.carried(stored), observe, foreign)
         return self.stored(carried), {name: carried[name] for name in self.debug_names if name in carried}
 
     @property
@@ -204,7 +217,9 @@ class Core:
                 known[port.name] = tuple(d if isinstance(d, int) else symbols[str(d)] for d in dims)
         if len(known) == len(self.outputs):
             return known
-        inferred = infer(self.graph.model, inputs)
+        recipes = self.recipes
+        model = self.graph.model
+        inferred = concrete(model, recipes, inputs) if recipes else infer(model, inputs)
         for port in self.outputs:
             info = inferred[port.name]
             if port.name not in known and not info.is_dynamic:
@@ -217,7 +232,8 @@ class Core:
         self, inputs: Mapping[str, tuple[int, ...]], known: Mapping[str, tuple[int, ...]]
     ) -> dict[str, tuple[int, ...]]:
         """Run on zeros to learn the shapes; where they follow from values they stay unknown."""
-        if any(node.op_type in _DATA_DEPENDENT for node in self.graph.nodes) or self._shaped_by_inputs():
+        data = any(node.op_type in _DATA_DEPENDENT for node in self.graph.nodes)
+        if data or self.recipes or self._shaped_by_inputs():
             return {port.name: port.shape for port in self.outputs if port.name not in known}
         zeros = {port.name: np.zeros(inputs[port.name], port.kind) for port in self.inputs}
         try:

@@ -12,6 +12,8 @@ from pytest_trt.emulator.context import ExecutionContext
 from pytest_trt.emulator.core import Core, Port
 from pytest_trt.emulator.enums import ITEM_BYTES
 from pytest_trt.emulator.inspector import Inspector
+from pytest_trt.emulator.plugins_life import Attached, PluginFailure
+from pytest_trt.emulator.plugins_life import serialize as serialize_plugin
 from pytest_trt.emulator.reporting import Reporter
 
 
@@ -221,8 +223,15 @@ class Engine(Recorded):
 
     def serialize(self) -> Any:
         """Return the plan as host memory; a refitted engine gives a plan with the new weights."""
-        model = self._core.graph.model.SerializeToString()
-        return self._host.memory(replace(self._core.plan, model=model).pack())
+        core = self._core
+        plan = replace(core.plan, model=core.graph.model.SerializeToString())
+        if core.plugins:
+            recipes = {
+                name: {**recipe, "fields": serialize_plugin(core.plugins[name])}
+                for name, recipe in core.recipes.items()
+            }
+            plan = replace(plan, settings={**plan.settings, "plugins": recipes})
+        return self._host.memory(plan.pack())
 
     def create_serialization_config(self) -> Any:
         """Return a serialization configuration with the defaults."""
@@ -252,21 +261,25 @@ class Engine(Recorded):
             strategy = config._strategy.name
         elif hasattr(type(self), "create_runtime_config"):
             config = self.create_runtime_config()
-        return self._host.new(
-            ExecutionContext, self, self._core, next(self._contexts), self._reporter.child(), strategy, config
-        )
+        return self._make_context(strategy, config)
 
     def create_execution_context_without_device_memory(self) -> Any:
         """Return a context whose memory the caller must set."""
-        return self._host.new(
-            ExecutionContext,
-            self,
-            self._core,
-            next(self._contexts),
-            self._reporter.child(),
-            "USER_MANAGED",
-            None,
-        )
+        return self._make_context("USER_MANAGED", None)
+
+    def _make_context(self, strategy: str, config: Any) -> Any:
+        core, number = self._core, next(self._contexts)
+        reporter = self._reporter.child()
+        facts = {"engine_id": core.number, "context_id": number}
+        try:
+            attached = Attached(self._host, core.plugins, core.recipes, reporter.recorder, facts)
+        except PluginFailure as failure:
+            reporter.error("FAILED_INITIALIZATION", "ICudaEngine::createExecutionContext", str(failure))
+            return None
+        context = self._host.new(ExecutionContext, self, core, number, reporter, strategy, config)
+        context._plugins = attached
+        attached.bind(context)
+        return context
 
 
 class RuntimeConfig(Bound):

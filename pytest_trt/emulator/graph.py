@@ -11,6 +11,9 @@ from onnx import NodeProto, ValueInfoProto, shape_inference
 Dim = int | str | None
 UNKNOWN = -1
 
+# Domain of a node that stands for a plugin, in the model that the emulator keeps, to the kind of its layer.
+PLUGIN_DOMAINS = {"emulated.plugin.v2": "PLUGIN_V2", "emulated.plugin.v3": "PLUGIN_V3"}
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -42,6 +45,16 @@ def _info(value: ValueInfoProto) -> TensorInfo:
         kind = dim.WhichOneof("value")
         dims.append(dim.dim_value if kind == "dim_value" else (dim.dim_param or None) if kind else None)
     return TensorInfo(tensor.elem_type, tuple(d if not isinstance(d, int) or d >= 0 else None for d in dims))
+
+
+def is_plugin(node: NodeProto) -> bool:
+    """Return whether a node stands for a plugin; what it gives is declared in the model's `value_info`."""
+    return node.domain in PLUGIN_DOMAINS
+
+
+def is_older_plugin(node: NodeProto) -> bool:
+    """Return whether a node stands for a V2 plugin."""
+    return PLUGIN_DOMAINS.get(node.domain) == "PLUGIN_V2"
 
 
 @dataclass
@@ -101,8 +114,12 @@ def infer(
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    plugged = {name for node in copy.graph.node if is_plugin(node) for name in node.output}
+    declared = {value.name: value.type for value in copy.graph.value_info if value.name in plugged}
     for output in copy.graph.output:
         output.type.tensor_type.ClearField("shape")
+        if output.name in declared:
+            output.type.CopyFrom(declared[output.name])
     for value in copy.graph.input:
         if inputs and value.name in inputs:
             shape = value.type.tensor_type.shape

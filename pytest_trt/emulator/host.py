@@ -20,6 +20,8 @@ from pytest_trt.emulator.enums import EnumType, make_enum
 from pytest_trt.emulator.implementations import IMPLEMENTATIONS
 from pytest_trt.emulator.loading import refusal_of
 from pytest_trt.emulator.plan import Plan, PlanError
+from pytest_trt.emulator.plugins_life import PluginFailure
+from pytest_trt.emulator.plugins_registry import PluginRegistry
 from pytest_trt.emulator.reporting import Reporter
 from pytest_trt.emulator.sites import Fault, Faults
 from pytest_trt.emulator.surfaces import ClassSurface, Surface
@@ -55,7 +57,7 @@ class _PluginModule(pytypes.ModuleType):
         if name in self._real:
             raise NotEmulated(
                 f"the emulator does not play {self.__name__.rpartition('.')[2]}.{name}",
-                why="it has no Python plugins",
+                why="it has no plugins made by decorators",
                 mend="run this test with the real library",
             )
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
@@ -102,6 +104,7 @@ class Host:
         self._registered: Any = None
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self.module = self._make_module()
+        self.registry: Any = self.new(PluginRegistry)
 
     # Names.
 
@@ -127,13 +130,15 @@ class Host:
             "volume": values.volume,
             "nptype": values.make_nptype(self._enums["DataType"]),
             "init_libnvinfer_plugins": lambda logger, namespace: True,
+            "get_plugin_registry": lambda: self.registry,
+            "get_builder_plugin_registry": lambda capability: self.registry,
             "get_nv_onnx_parser_version": lambda: 200 if self.is_rtx else self._parser_version(),
         }
         for name in surface.functions:
             found = functions.get(name)
             if found is None:
                 module.__dict__[name] = binder.stub_function(name)
-            elif name == "init_libnvinfer_plugins":
+            elif name in ("init_libnvinfer_plugins", "get_plugin_registry"):
                 module.__dict__[name] = found
             else:
                 signature = surface.functions[name]
@@ -230,7 +235,12 @@ class Host:
         if reason:
             reporter.error("INVALID_ARGUMENT", "IRuntime::deserializeCudaEngine", reason)
             return None
-        return self.new(Engine, Core(self, plan), reporter, runtime)
+        try:
+            core = Core(self, plan)
+        except PluginFailure as failure:
+            reporter.error("INVALID_STATE", "IRuntime::deserializeCudaEngine", str(failure))
+            return None
+        return self.new(Engine, core, reporter, runtime)
 
     def reporter(self, owner: Any, logger: Any, function: str) -> Reporter:
         """Return the reporter of a new builder, runtime or refitter; the first logger stays the registered one."""

@@ -14,6 +14,7 @@ from pytest_trt.emulator import dtypes
 from pytest_trt.emulator.core import Core
 from pytest_trt.emulator.device import Device
 from pytest_trt.emulator.lowering import Step
+from pytest_trt.emulator.program import Foreign
 from pytest_trt.emulator.sites import Faults, absorb, node_fields
 from pytest_trt.errors import ExecutionError
 
@@ -59,6 +60,8 @@ class Launch:
         outputs are still written only when the stream gets there.
     consumed : callable, optional
         Called once the inputs have been read.
+    foreign : Foreign, optional
+        Runs the plugins of the context.
     """
 
     core: Core
@@ -68,6 +71,7 @@ class Launch:
     addresses: dict[str, int]
     must_wait: bool = False
     consumed: Callable[[], None] | None = None
+    foreign: Foreign | None = None
 
     def _read(self) -> Arrays:
         inputs = {
@@ -81,7 +85,7 @@ class Launch:
     def compute(self) -> Result:
         """Return the outputs for what lies in the input buffers now."""
         inputs = self._read()
-        return Result(inputs, self.core.run(inputs))
+        return Result(inputs, self.core.run(inputs, self.foreign))
 
     def work(self, addresses: Mapping[str, int]) -> Callable[[], None]:
         """Return the work to enqueue: compute and write."""
@@ -142,5 +146,5 @@ class Launch:
                 result.seconds[step.node.name] = result.seconds.get(step.node.name, 0.0) + seconds
             last = time.perf_counter()
 
-        result.outputs, result.debug = self.core.run_observed(inputs, observe)
+        result.outputs, result.debug = self.core.run_observed(inputs, observe, self.foreign)
         return result

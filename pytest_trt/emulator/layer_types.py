@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_trt.emulator.graph import PLUGIN_DOMAINS
+
 # ONNX operator to the kind of layer that the parser makes of it.
 _LAYER_TYPES: Mapping[str, str] = {
     **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv"), "CONVOLUTION"),
@@ -76,9 +78,9 @@ _LAYER_TYPES: Mapping[str, str] = {
 }
 
 
-def layer_type(op_type: str, members: Mapping[str, Any]) -> str:
-    """Return the `LayerType` member name for an ONNX operator, among those that the version has."""
-    found = _LAYER_TYPES.get(op_type, "IDENTITY")
+def layer_type(op_type: str, members: Mapping[str, Any], domain: str = "") -> str:
+    """Return the `LayerType` member name for an ONNX operator or a plugin, among those that the version has."""
+    found = PLUGIN_DOMAINS.get(domain) or _LAYER_TYPES.get(op_type, "IDENTITY")
     if found in members:
         return found
     return "SHUFFLE" if found in ("SQUEEZE", "UNSQUEEZE") else "IDENTITY"

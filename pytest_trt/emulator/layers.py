@@ -90,7 +90,7 @@ def kind_of(step: Step, kinds: Mapping[str, Any]) -> str:
     """Return the kind of a layer as the inspector words it; rounding of a graph input is a `Reformat`."""
     if step.node.name.endswith(" reformat") and step.node.input[0] in step.exact.values():
         return "Reformat"
-    return layer_type(step.node.op_type, kinds).title().replace("_", "")
+    return layer_type(step.node.op_type, kinds, step.node.domain).title().replace("_", "")
 
 
 def _activations(step: Step, graph: Graph) -> list[str]:

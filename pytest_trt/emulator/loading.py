@@ -55,6 +55,10 @@ class Runtime(Threaded):
     def temporary_directory(self, value: str) -> None:
         self._directory = str(value)
 
+    def get_plugin_registry(self) -> Any:
+        """Return the registry of plugins."""
+        return self._host.registry
+
     @property
     def engine_header_size(self) -> int:
         """How many bytes `get_engine_validity` needs."""

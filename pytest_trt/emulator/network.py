@@ -6,10 +6,12 @@ from typing import Any, TypeVar
 
 from onnx import NodeProto, helper
 
+from pytest_trt.emulator import plugins_network
 from pytest_trt.emulator.bound import Recorded
-from pytest_trt.emulator.graph import Graph, TensorInfo, infer
+from pytest_trt.emulator.graph import Graph, TensorInfo, infer, is_older_plugin
+from pytest_trt.emulator.plugins_life import Held, PluginFailure, own
 from pytest_trt.emulator.reporting import Reporter
-from pytest_trt.emulator.tensors import Layer, Tensor
+from pytest_trt.emulator.tensors import Layer, PluginV2Layer, PluginV3Layer, Tensor
 
 T = TypeVar("T")
 
@@ -46,6 +48,9 @@ class Network(Recorded):
         self._debug: dict[str, bool] = {}
         self._unfused = False
         self._refittable: set[str] = set()
+        self._plugins: dict[str, Held] = {}  # by layer
+        self._recipes: dict[str, plugins_network.Recipe] = {}
+        own(self, self._plugins.values())
 
     def _parsed(self) -> Graph:
         if self._graph is None:
@@ -66,7 +71,8 @@ class Network(Recorded):
                 for position, name in enumerate(names):
                     if name == old:
                         names[position] = new
-        for value in (*graph.model.graph.input, *graph.model.graph.output):
+        model = graph.model.graph
+        for value in (*model.input, *model.output, *model.value_info):
             if value.name == old:
                 value.name = new
         for names in (graph.inputs, graph.outputs):
@@ -80,6 +86,8 @@ class Network(Recorded):
         graph.own_outputs = frozenset(new if name == old else name for name in graph.own_outputs)
 
     def _rename_node(self, node: NodeProto, new: str) -> None:
+        _move(self._plugins, node.name, new)
+        _move(self._recipes, node.name, new)
         _move(self._precisions, node.name, new)
         _move(self._metadata, node.name, new)
         for key in [key for key in self._output_types if key[0] == node.name]:
@@ -101,6 +109,7 @@ class Network(Recorded):
         kept = {output: graph.info[output] for output in graph.outputs}
         graph.info.clear()
         graph.info.update(infer(graph.model))
+        plugins_network.settle(self, graph)
         for output, info in kept.items():
             if graph.tensor(output).dims is None:
                 graph.info[output] = TensorInfo(info.elem, info.dims and (None,) * len(info.dims))
@@ -175,7 +184,10 @@ class Network(Recorded):
         """Return a layer, or None with a logged error."""
         nodes = self._graph.model.graph.node if self._graph else []
         if 0 <= index < len(nodes):
-            return self._host.new(Layer, self, nodes[index])
+            kind: type[Layer] = Layer
+            if nodes[index].name in self._plugins:
+                kind = PluginV2Layer if is_older_plugin(nodes[index]) else PluginV3Layer
+            return self._host.new(kind, self, nodes[index])
         self._reporter.error(
             "INVALID_ARGUMENT", "INetworkDefinition::getLayer", f"Invalid layer index: {index}"
         )
@@ -188,6 +200,22 @@ class Network(Recorded):
         if not 0 <= index < self.num_layers:
             raise IndexError(index)
         return self.get_layer(index)
+
+    def add_plugin_v3(self, inputs: Any, shape_inputs: Any, plugin: Any) -> Any:
+        """Return the layer of a plugin, which is cloned; None with a logged error where it does not say what it gives."""
+        return self._add_plugin("V3", inputs, plugin, len(shape_inputs))
+
+    def add_plugin_v2(self, inputs: Any, plugin: Any) -> Any:
+        """Return the layer of a plugin of the older kind, which is cloned; None with a logged error as above."""
+        return self._add_plugin("V2", inputs, plugin, 0)
+
+    def _add_plugin(self, kind: str, inputs: Any, plugin: Any, shape_inputs: int) -> Any:
+        try:
+            node = plugins_network.add(self, list(inputs), plugin, kind == "V2", shape_inputs)
+        except PluginFailure as failure:
+            self._reporter.error("INVALID_ARGUMENT", f"INetworkDefinition::addPlugin{kind}", str(failure))
+            return None
+        return self._host.new(PluginV2Layer if kind == "V2" else PluginV3Layer, self, node)
 
     def mark_output(self, tensor: Any) -> None:
         """Make a tensor an output; an input is refused with a logged error."""

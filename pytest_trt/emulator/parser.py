@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from pytest_trt.emulator import dtypes
+from pytest_trt.emulator import dtypes, plugins_network
 from pytest_trt.emulator import graph as graphs
 from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.graph import is_plugin
+from pytest_trt.emulator.plugins_life import PluginFailure
 from pytest_trt.emulator.reporting import Reporter
 
 # Operators of the default domain that TensorRT's parser takes; source: onnx-tensorrt, docs/operators.md, release 10.x.
@@ -228,6 +230,11 @@ class OnnxParser(Bound):
             graph = graphs.load(model)
         except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
             return self._fail([_Fault("INVALID_GRAPH", str(error).strip())])
+        try:
+            plugins_network.import_nodes(self._network, graph)
+        except PluginFailure as failure:
+            self._network._plugins.clear()
+            return self._fail([_Fault("INVALID_NODE", str(failure))])
         typeless = [
             name for name in (*graph.inputs, *graph.outputs) if not dtypes.is_known(graph.tensor(name).elem)
         ]
@@ -242,6 +249,11 @@ class OnnxParser(Bound):
         return name if name in self._host.enum("ErrorCode")._table else "UNSUPPORTED_NODE"
 
     def _check(self, model: onnx.ModelProto) -> list[_Fault]:
+        local = {function.name for function in model.functions}
+        foreign = [
+            n for n in model.graph.node if not self._takes(n.op_type, n.domain) and n.op_type not in local
+        ]
+        plugins_network.mark_nodes(self._host, model, foreign)
         # TensorRT works the shapes of outputs out; the checker wants one declared, be it a wrong one.
         shapeless = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
         for value in shapeless:
@@ -311,7 +323,7 @@ class OnnxParser(Bound):
                 node.op_type,
             )
             for position, node in enumerate(model.graph.node)
-            if not self._takes(node.op_type, node.domain) and node.op_type not in local
+            if not (self._takes(node.op_type, node.domain) or node.op_type in local or is_plugin(node))
         ]
 
     @staticmethod
@@ -370,7 +382,7 @@ class OnnxParser(Bound):
         return None
 
     def get_used_vc_plugin_libraries(self) -> list[str]:
-        """Return an empty list: the emulator has no plugins."""
+        """Return an empty list: the emulator has no plugin libraries."""
         return []
 
     def set_builder_config(self, builder_config: Any) -> bool:

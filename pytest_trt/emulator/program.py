@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 
 from pytest_trt.emulator import dtypes
-from pytest_trt.emulator.graph import Graph
+from pytest_trt.emulator.graph import Graph, is_plugin
 from pytest_trt.emulator.lowering import Lowered, Policy, Step, lower
 
 Arrays = dict[str, NDArray[Any]]
@@ -21,6 +21,8 @@ Arrays = dict[str, NDArray[Any]]
 
 # Sees each step of a run: what it read, what it gave (carried; may be changed), and that before rounding.
 Observer = Callable[[Step, Arrays, Arrays, Arrays], None]
+# Runs a step that ONNX Runtime cannot: a plugin.
+Foreign = Callable[[Step, Arrays], Arrays]
 
 
 def session_options() -> ort.SessionOptions:
@@ -82,8 +84,10 @@ class Program:
 
     @cached_property
     def must_step(self) -> bool:
-        """True where one session cannot do it: TF32 rounds the inputs of single steps."""
-        return not self._compiled and any(step.rounds_inputs for step in self.lowered.steps)
+        """True where one session cannot do it: TF32 rounds the inputs of single steps, plugins run on their own."""
+        return not self._compiled and any(
+            step.rounds_inputs or is_plugin(step.node) for step in self.lowered.steps
+        )
 
     @property
     def steps(self) -> list[Step]:
@@ -129,14 +133,19 @@ class Program:
                 self._reads = [value.name for value in self._whole.get_inputs()]
             return self._whole
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+    def run(self, feeds: Mapping[str, NDArray[Any]], foreign: Foreign | None = None) -> Arrays:
         """Return the outputs for these inputs, all carried, in one session; step by step where that must be."""
         if self.must_step:
-            return self.run_steps(feeds)
+            return self.run_steps(feeds, foreign=foreign)
         values = self.whole_session().run(self._outputs, {name: feeds[name] for name in self._reads})
         return dict(zip(self._outputs, values, strict=True))
 
-    def run_steps(self, feeds: Mapping[str, NDArray[Any]], observe: Observer | None = None) -> Arrays:
+    def run_steps(
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        observe: Observer | None = None,
+        foreign: Foreign | None = None,
+    ) -> Arrays:
         """Return the outputs for these inputs, all carried, one session a step.
 
         Parameters
@@ -145,6 +154,8 @@ class Program:
             Graph inputs.
         observe : Observer, optional
             Called after each step; what it leaves in `outputs` is what later steps read.
+        foreign : Foreign, optional
+            Runs the plugins; needed where there are some.
         """
         known: Arrays = dict(feeds)
         last: dict[str, int] = {}
@@ -153,7 +164,11 @@ class Program:
                 last[name] = position
         for position, step in enumerate(self.steps):
             inputs = {name: self._value(name, known) for name in step.reads}
-            outputs, exact = self._run_step(step, inputs)
+            if foreign is not None and is_plugin(step.node):
+                outputs: Arrays = foreign(step, inputs)
+                exact: Arrays = {}
+            else:
+                outputs, exact = self._run_step(step, inputs)
             if observe is not None:
                 observe(step, inputs, outputs, exact)
             known.update(outputs)
@@ -213,4 +228,4 @@ def _untyped(name: str) -> ValueInfoProto:
     return value
 
 
-__all__ = ["Arrays", "Observer", "Program", "cpu_session", "session_options"]
+__all__ = ["Arrays", "Foreign", "Observer", "Program", "cpu_session", "session_options"]

@@ -172,7 +172,7 @@ class Layer(Bound):
     def type(self) -> Any:
         """`LayerType`."""
         kinds = self._host.enum("LayerType")._table
-        return kinds[layer_type(self._node.op_type, kinds)]
+        return kinds[layer_type(self._node.op_type, kinds, self._node.domain)]
 
     @property
     def metadata(self) -> str:
@@ -256,3 +256,16 @@ class Layer(Bound):
     def reset_output_type(self, index: int) -> None:
         """Forget the constraint on an output."""
         self._network._output_types.pop((self._node.name, index), None)
+
+
+class PluginV3Layer(Layer):
+    """A layer of a plugin."""
+
+    @property
+    def plugin(self) -> Any:
+        """The plugin: the network's own clone of what was added."""
+        return self._network._plugins[self._node.name].plugin
+
+
+class PluginV2Layer(PluginV3Layer):
+    """A layer of a plugin of the older kind."""

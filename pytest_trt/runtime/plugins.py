@@ -1,0 +1,405 @@
+"""A Python plugin that counts its own life: every instance, clone, context, enqueue and end, by serial number.
+
+It computes y = x * scale + shift from the fields `scale` (float32), `shift` (int32) and `label` (text). The classes are made for
+one TensorRT, real or emulated, since their bases come from its module. Its `enqueue` computes on the host: on a GPU it copies
+both ways and waits, which is no way to write a plugin that has to be fast.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pytest_trt.errors import UnsupportedError
+from pytest_trt.runtime.features import probe
+from pytest_trt.runtime.load import Runtime
+
+NAME, VERSION, NAMESPACE = "CountingPlugin", "1", "pytest_trt"
+KINDS = ("V3", "V2")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of one plugin.
+
+    Attributes
+    ----------
+    scale : float
+        A float32.
+    shift : int
+        An int32.
+    label : str
+        ASCII; it changes no result.
+    """
+
+    scale: float = 1.0
+    shift: int = 0
+    label: str = ""
+
+
+@dataclass
+class Life:
+    """What happened to one instance.
+
+    Attributes
+    ----------
+    serial : int
+        1 for the first instance of a ledger.
+    parent : int
+        Serial number of the instance that it was cloned from; 0 for one that a creator or the user made.
+    origin : str
+        `made`, `build`, `runtime` (by the creator, in which phase), `clone` or `attach`.
+    fields : Fields
+    calls : list of str
+        Methods that were called, in order; `gone` when the instance was collected.
+    marks : set of float
+        First element of the input of each enqueue.
+    after_end : list of str
+        Methods that were called after `destroy`, or, but for `destroy`, after `terminate`.
+    """
+
+    serial: int
+    parent: int
+    origin: str
+    fields: Fields
+    calls: list[str] = field(default_factory=list)
+    marks: set[float] = field(default_factory=set)
+    after_end: list[str] = field(default_factory=list)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the instance still exists."""
+        return "gone" not in self.calls
+
+    def count(self, call: str) -> int:
+        """Return how often a method was called."""
+        return self.calls.count(call)
+
+
+class Ledger:
+    """The lives of all instances of one plugin; may be used by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.lives: list[Life] = []
+
+    def begin(self, plugin: object, parent: int, origin: str, fields: Fields) -> Life:
+        """Return the life of a new instance."""
+        with self._lock:
+            life = Life(len(self.lives) + 1, parent, origin, fields)
+            self.lives.append(life)
+        weakref.finalize(plugin, life.calls.append, "gone").atexit = False
+        return life
+
+    def note(self, life: Life, call: str) -> None:
+        """Write down that a method was called."""
+        with self._lock:
+            ended = "destroy" in life.calls or ("terminate" in life.calls and call != "destroy")
+            if ended:
+                life.after_end.append(call)
+            life.calls.append(call)
+
+    @property
+    def live(self) -> list[Life]:
+        """Instances that still exist."""
+        return [life for life in self.lives if life.alive]
+
+
+def offers_plugins(rt: Runtime, kind: str) -> bool:
+    """Return whether this TensorRT takes Python plugins of a kind, `V3` or `V2`."""
+    base = "IPluginV3" if kind == "V3" else "IPluginV2DynamicExt"
+    return probe(rt.trt, base) and probe(rt.trt.INetworkDefinition, f"add_plugin_{kind.lower()}")
+
+
+class Counting:
+    """A counting plugin for one TensorRT.
+
+    Parameters
+    ----------
+    rt : Runtime
+    kind : str
+        `V3` or `V2`.
+    version, namespace : str
+        What the creator is registered under.
+
+    Attributes
+    ----------
+    ledger : Ledger
+    creator : object
+        Makes the plugins; see `registered`.
+
+    Raises
+    ------
+    UnsupportedError
+        This TensorRT has no such base class.
+    """
+
+    def __init__(self, rt: Runtime, kind: str, version: str = VERSION, namespace: str = NAMESPACE) -> None:
+        base = "IPluginV3" if kind == "V3" else "IPluginV2DynamicExt"
+        if not probe(rt.trt, base):
+            raise UnsupportedError(
+                f"{rt.title} has no Python plugins of kind {kind}", why=f"it has no {base}"
+            )
+        self.rt = rt
+        self.kind = kind
+        self.ledger = Ledger()
+        self._plugin = (_v3 if kind == "V3" else _v2)(rt, self.ledger, version, namespace)
+        self.creator = _creator(rt.trt, kind, self._plugin, version, namespace)
+
+    def make(self, fields: Fields) -> Any:
+        """Return a plugin of the user's own, to be added to a network."""
+        return self._plugin(fields, 0, "made")
+
+    @contextmanager
+    def registered(self) -> Iterator[Counting]:
+        """A block in which the creator is in TensorRT's registry.
+
+        Raises
+        ------
+        UnsupportedError
+            TensorRT did not take it: one of that name, version and namespace is there.
+        """
+        registry = self.rt.trt.get_plugin_registry()
+        if not registry.register_creator(self.creator, self.creator.plugin_namespace):
+            raise UnsupportedError(f"{self.rt.title} did not register the plugin creator {NAME}")
+        try:
+            yield self
+        finally:
+            registry.deregister_creator(self.creator)
+
+
+def to_collection(trt: Any, fields: Fields) -> Any:
+    """Return fields as TensorRT's own."""
+    kinds = trt.PluginFieldType
+    return trt.PluginFieldCollection(
+        [
+            trt.PluginField("scale", np.array([fields.scale], np.float32), kinds.FLOAT32),
+            trt.PluginField("shift", np.array([fields.shift], np.int32), kinds.INT32),
+            trt.PluginField("label", np.frombuffer(fields.label.encode("ascii"), np.uint8), kinds.CHAR),
+        ]
+    )
+
+
+def from_collection(collection: Any) -> Fields:
+    """Return the fields that TensorRT hands over; one that is missing has its default."""
+    found: dict[str, Any] = {}
+    for index in range(len(collection)):
+        part = collection[index]
+        if part.name in ("scale", "shift"):
+            found[part.name] = (float if part.name == "scale" else int)(np.asarray(part.data).reshape(-1)[0])
+        elif part.name == "label" and part.size:
+            found["label"] = np.asarray(part.data).tobytes()[: part.size].decode("ascii")
+    return Fields(**found)
+
+
+def to_bytes(fields: Fields) -> bytes:
+    """Return fields as a V2 plugin serialises them."""
+    numbers: bytes = np.float32(fields.scale).tobytes() + np.int32(fields.shift).tobytes()
+    return numbers + fields.label.encode("ascii")
+
+
+def from_bytes(data: bytes) -> Fields:
+    """Return the fields of a serialised V2 plugin."""
+    data = bytes(data)
+    scale, shift = np.frombuffer(data[:4], np.float32)[0], np.frombuffer(data[4:8], np.int32)[0]
+    return Fields(float(scale), int(shift), data[8:].decode("ascii"))
+
+
+def _read(rt: Runtime, address: int, shape: Sequence[int]) -> Any:
+    array = np.empty(tuple(shape), np.float32)
+    if rt.device == "cpu":
+        ctypes.memmove(array.ctypes.data, address, array.nbytes)
+    else:
+        driver = importlib.import_module("pycuda.driver")
+        driver.Context.synchronize()
+        driver.memcpy_dtoh(array, address)
+    return array
+
+
+def _write(rt: Runtime, address: int, array: Any) -> None:
+    if rt.device == "cpu":
+        ctypes.memmove(address, array.ctypes.data, array.nbytes)
+    else:
+        importlib.import_module("pycuda.driver").memcpy_htod(address, array)
+
+
+def _compute(rt: Runtime, plugin: Any, input_desc: Any, inputs: Any, outputs: Any) -> None:
+    """Do the enqueue of an instance."""
+    life = plugin.life
+    x = _read(rt, int(inputs[0]), tuple(input_desc[0].dims))
+    if x.size:
+        life.marks.add(float(x.flat[0]))
+    fields = plugin.fields
+    y = np.ascontiguousarray(x * np.float32(fields.scale) + np.float32(fields.shift), np.float32)
+    _write(rt, int(outputs[0]), y)
+
+
+def _is_float(trt: Any, desc: Any) -> bool:
+    desc = getattr(desc, "desc", desc)
+    return bool(desc.type == trt.DataType.FLOAT and desc.format == trt.TensorFormat.LINEAR)
+
+
+def _v3(rt: Runtime, ledger: Ledger, version: str, namespace: str) -> Callable[..., Any]:
+    trt: Any = rt.trt
+
+    class Plugin(trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPluginV3OneRuntime):
+        def __init__(self, fields: Fields, parent: int, origin: str) -> None:
+            trt.IPluginV3.__init__(self)
+            trt.IPluginV3OneCore.__init__(self)
+            trt.IPluginV3OneBuild.__init__(self)
+            trt.IPluginV3OneRuntime.__init__(self)
+            self.plugin_name, self.plugin_version, self.plugin_namespace = NAME, version, namespace
+            self.num_outputs = 1
+            self.fields = fields
+            self.life = ledger.begin(self, parent, origin, fields)
+
+        def get_capability_interface(self, type: Any) -> Any:
+            return self
+
+        def clone(self) -> Any:
+            ledger.note(self.life, "clone")
+            return Plugin(self.fields, self.life.serial, "clone")
+
+        def destroy(self) -> None:
+            ledger.note(self.life, "destroy")
+
+        def get_output_data_types(self, input_types: Any) -> list[Any]:
+            ledger.note(self.life, "get_output_data_types")
+            return [input_types[0]]
+
+        get_output_datatypes = get_output_data_types  # as the surface of 10.0 to 10.2 spells it
+
+        def get_output_shapes(self, inputs: Any, shape_inputs: Any, expr_builder: Any) -> list[Any]:
+            ledger.note(self.life, "get_output_shapes")
+            return [trt.DimsExprs([inputs[0][axis] for axis in range(len(inputs[0]))])]
+
+        def supports_format_combination(self, pos: int, in_out: Any, num_inputs: int) -> bool:
+            return _is_float(trt, in_out[pos])
+
+        def configure_plugin(self, inputs: Any, outputs: Any) -> None:
+            ledger.note(self.life, "configure_plugin")
+
+        def get_workspace_size(self, inputs: Any, outputs: Any) -> int:
+            return 0
+
+        def get_valid_tactics(self) -> list[int]:
+            return []
+
+        def set_tactic(self, tactic: int) -> None:
+            ledger.note(self.life, "set_tactic")
+
+        def on_shape_change(self, inputs: Any, outputs: Any) -> None:
+            ledger.note(self.life, "on_shape_change")
+
+        def attach_to_context(self, resource_context: Any) -> Any:
+            ledger.note(self.life, "attach_to_context")
+            return Plugin(self.fields, self.life.serial, "attach")
+
+        def get_fields_to_serialize(self) -> Any:
+            ledger.note(self.life, "get_fields_to_serialize")
+            self.kept = to_collection(trt, self.fields)  # TensorRT reads the fields after this returned
+            return self.kept
+
+        def enqueue(
+            self, input_desc: Any, output_desc: Any, inputs: Any, outputs: Any, workspace: int, stream: int
+        ) -> None:
+            ledger.note(self.life, "enqueue")
+            _compute(rt, self, input_desc, inputs, outputs)
+
+    return Plugin
+
+
+def _v2(rt: Runtime, ledger: Ledger, version: str, namespace: str) -> Callable[..., Any]:
+    trt: Any = rt.trt
+
+    class Plugin(trt.IPluginV2DynamicExt):
+        def __init__(self, fields: Fields, parent: int, origin: str) -> None:
+            trt.IPluginV2DynamicExt.__init__(self)
+            self.plugin_type, self.plugin_version, self.plugin_namespace = NAME, version, namespace
+            self.num_outputs = 1
+            self.fields = fields
+            self.life = ledger.begin(self, parent, origin, fields)
+
+        def clone(self) -> Any:
+            ledger.note(self.life, "clone")
+            return Plugin(self.fields, self.life.serial, "clone")
+
+        def initialize(self) -> int:
+            ledger.note(self.life, "initialize")
+            return 0
+
+        def terminate(self) -> None:
+            ledger.note(self.life, "terminate")
+
+        def destroy(self) -> None:
+            ledger.note(self.life, "destroy")
+
+        def get_output_datatype(self, index: int, input_types: Any) -> Any:
+            ledger.note(self.life, "get_output_datatype")
+            return input_types[0]
+
+        def get_output_dimensions(self, output_index: int, inputs: Any, expr_builder: Any) -> Any:
+            ledger.note(self.life, "get_output_dimensions")
+            return trt.DimsExprs([inputs[0][axis] for axis in range(len(inputs[0]))])
+
+        def supports_format_combination(self, pos: int, in_out: Any, num_inputs: int) -> bool:
+            return _is_float(trt, in_out[pos])
+
+        def configure_plugin(self, inputs: Any, outputs: Any) -> None:
+            ledger.note(self.life, "configure_plugin")
+
+        def get_workspace_size(self, inputs: Any, outputs: Any) -> int:
+            return 0
+
+        def get_serialization_size(self) -> int:
+            return len(to_bytes(self.fields))
+
+        def serialize(self) -> bytes:
+            ledger.note(self.life, "serialize")
+            return to_bytes(self.fields)
+
+        def enqueue(
+            self, input_desc: Any, output_desc: Any, inputs: Any, outputs: Any, workspace: int, stream: int
+        ) -> int:
+            ledger.note(self.life, "enqueue")
+            _compute(rt, self, input_desc, inputs, outputs)
+            return 0
+
+    return Plugin
+
+
+def _creator(trt: Any, kind: str, plugin: Callable[..., Any], version: str, namespace: str) -> Any:
+    base: Any = trt.IPluginCreatorV3One if kind == "V3" else trt.IPluginCreator
+
+    class Creator(base):
+        def __init__(self) -> None:
+            base.__init__(self)
+            self.name, self.plugin_version, self.plugin_namespace = NAME, version, namespace
+            self.field_names = trt.PluginFieldCollection(
+                [
+                    trt.PluginField("scale", np.array([], np.float32), trt.PluginFieldType.FLOAT32),
+                    trt.PluginField("shift", np.array([], np.int32), trt.PluginFieldType.INT32),
+                    trt.PluginField("label", np.array([], np.uint8), trt.PluginFieldType.CHAR),
+                ]
+            )
+
+    class CreatorV3(Creator):
+        def create_plugin(self, name: str, field_collection: Any, phase: Any) -> Any:
+            return plugin(from_collection(field_collection), 0, phase.name.lower())
+
+    class CreatorV2(Creator):
+        def create_plugin(self, name: str, field_collection: Any) -> Any:
+            return plugin(from_collection(field_collection), 0, "build")
+
+        def deserialize_plugin(self, name: str, serialized_plugin: Any) -> Any:
+            return plugin(from_bytes(serialized_plugin), 0, "runtime")
+
+    return CreatorV3() if kind == "V3" else CreatorV2()
