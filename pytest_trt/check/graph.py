@@ -22,6 +22,7 @@ from pytest_trt.errors import ModelError
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.precision.graph import array_of
 from pytest_trt.precision.sixteen import FOLDED
+from pytest_trt.runtime.external import load_whole
 
 ModelSource = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 
@@ -64,10 +65,12 @@ def load_model(source: Any) -> onnx.ModelProto:
             f"no model file {str(path)!r}", mend="check the path; it is relative to the working folder"
         )
     try:
-        model = onnx.load(os.fspath(path))
-    except DecodeError as error:
-        raise ModelError(f"{str(path)!r} is not an ONNX file", why=str(error)) from None
-    except Exception as error:  # onnx raises plain exceptions of several kinds for missing external data
+        model = load_whole(path)
+    except ModelError:
+        raise
+    except (
+        Exception
+    ) as error:  # onnx raises plain exceptions of several kinds for weights that it does not take
         raise ModelError(f"{str(path)!r} cannot be loaded", why=str(error)) from None
     return _checked(model, repr(str(path)))
 

@@ -166,6 +166,9 @@ class Builder(Threaded):
         data = self._build(network, config)
         if data is None:
             return False
+        if self._host.faults:
+            site, _ = self._host.faults.visit("stream", "", plan=data)
+            data = bytes(site.plan)
         taken = shielded(writer.write, data, default=0)
         if taken != len(data):
             self._reporter.error(

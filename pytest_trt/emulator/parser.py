@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from pytest_trt.emulator import dtypes, plugins_network
 from pytest_trt.emulator import graph as graphs
 from pytest_trt.emulator.bound import Bound
+from pytest_trt.emulator.external import LostWeights, import_weights
 from pytest_trt.emulator.graph import is_plugin
 from pytest_trt.emulator.plugins_life import PluginFailure
 from pytest_trt.emulator.reporting import Reporter
@@ -34,6 +35,14 @@ SUPPORTED = frozenset(
         "Unsqueeze Upsample Where Xor"
     ).split()
 )
+
+# By position of the operand that has to be a constant.
+_UNRESOLVED = {
+    1: "Assertion failed: resolvedWeights(axesWeights): Axis input must resolve to a build-time constant (an initializer or a"
+    " constant-foldable subgraph)!",
+    2: "Assertion failed: inputs.at(2).is_weights(): This Version of TensorRT only supports the training_mode input as an"
+    " initializer.",
+}
 
 
 @dataclass(frozen=True)
@@ -194,12 +203,12 @@ class OnnxParser(Bound):
                 [_Fault("MODEL_DESERIALIZE_FAILED", "Failed to parse ONNX model: these bytes are not one.")]
             )
             return None
-        if path:
-            try:
-                onnx.load_external_data_for_model(model, str(Path(path).parent))
-            except (OSError, ValueError, onnx.checker.ValidationError) as error:
-                self._fail([_Fault("INVALID_GRAPH", f"Failed to load external weights: {error}")])
-                return None
+        try:
+            import_weights(model, path or None, self._host.faults)
+        except LostWeights as lost:
+            self._reporter.log("ERROR", f"WeightsContext.cpp: {lost}")
+            self._fail([_Fault("INVALID_GRAPH", f"Failed to import initializer: {lost.tensor}")])
+            return None
         return model
 
     def parse(self, model: Any, path: str | None = None) -> bool:
@@ -266,7 +275,34 @@ class OnnxParser(Bound):
         finally:
             for value in shapeless:
                 value.type.tensor_type.ClearField("shape")
-        return self._unsupported(model) or self._unregistered(model) or self._asymmetric(model)
+        return (
+            self._unsupported(model)
+            or self._unregistered(model)
+            or self._asymmetric(model)
+            or self._unresolved(model)
+        )
+
+    @staticmethod
+    def _unresolved(model: onnx.ModelProto) -> list[_Fault]:
+        """Axes of a reduction, and whether Dropout trains, are known when a network is built (seen with TensorRT-RTX 1.7.1)."""
+        constants = {tensor.name for tensor in model.graph.initializer}
+        unknown = {value.name for value in model.graph.input} - constants
+        faults = []
+        for position, node in enumerate(model.graph.node):
+            place = (
+                1
+                if node.op_type.startswith("Reduce")
+                else 2
+                if node.op_type == "Dropout"
+                else len(node.input)
+            )
+            if node.domain in ("", "ai.onnx") and unknown.intersection(node.input[place : place + 1]):
+                faults.append(
+                    _Fault("UNSUPPORTED_NODE", _UNRESOLVED[place], position, node.name, node.op_type)
+                )
+            if node.op_type not in ("Shape", "Size") and unknown.intersection(node.input):
+                unknown.update(node.output)
+        return faults
 
     @staticmethod
     def _unregistered(model: onnx.ModelProto) -> list[_Fault]:

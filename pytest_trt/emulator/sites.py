@@ -31,7 +31,7 @@ class Site:
     Attributes
     ----------
     kind : str
-        `enqueue`, `node`, `execute`, `debug`, `build`, `cache`, `load`, `refit`, `calibrate`, `time` or `log`.
+        `enqueue`, `node`, `execute`, `debug`, `build`, `cache`, `stream`, `weights`, `load`, `refit`, `calibrate`, `time`, `log`.
     precision : str
         The type that works here: of the node, else of the engine.
     gpu : str
@@ -59,7 +59,9 @@ class Site:
     `layers` is built in that type. `tactics` says what was picked for each layer that multiplies, `offered` the bytes of scratch
     by tactic that each had to choose from; a fault may put another one of these. `workspace_limit` is None where none was
     set, `cache_hits` counts layers whose times a timing cache knew. At `cache`, a timing cache is attached: it has the
-    `header`, and in `accepted` whether it fits. `calibrate` is visited up to three times. At stage `cache`
+    `header`, and in `accepted` whether it fits. At `stream`, `plan` is what the writer is given. At `weights`, external data of
+    a model are read: the `tensor`, its `size` in bytes, its `location`, the `path` of the model, the `data`, and in `refusal` why
+    there are none. `calibrate` is visited up to three times. At stage `cache`
     it has the bytes of the `cache` that a calibrator offers, empty for none, and the `header` that a cache has to have. At stage
     `table`, before the calibrator is given the cache to keep, it has the `algorithm`, how many `batches` were read, and in
     `reach` the largest magnitudes of each batch by tensor. At stage `engine` it has the scales that the engine will use, and

@@ -8,12 +8,17 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import onnx
+from google.protobuf.message import DecodeError
 
 from pytest_trt.errors import ModelError, RuntimeMissingError, UnsupportedError
 from pytest_trt.records import LogLine
 from pytest_trt.runtime import constraints, ranges
 from pytest_trt.runtime.capture import Captured, process_capture
+from pytest_trt.runtime.external import find_weights, is_external, read_structure, tensors_of
 from pytest_trt.runtime.inspect import engine_layers, read_log
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.log import errors_in, keep
@@ -25,9 +30,12 @@ if TYPE_CHECKING:
     from pytest_trt.runtime.plans import PlanCache
 
 
-__all__ = ["BuildRequest", "build_plan", "inspect_plan"]
+__all__ = ["BuildRequest", "build_now", "build_plan", "inspect_plan"]
 
 _BF16_SM = 80
+_EXTERNAL_MEND = (
+    "the weights lie in files beside the model: BuildRequest.from_file(path), for bytes do not say where"
+)
 _BF16_MEND = "bf16 needs a GPU of compute capability 8.0 or newer: --trt-precision=fp16"
 _FLAG_MENDS = {
     "BF16": "bf16 came with TensorRT 10: --trt-precision=fp16",
@@ -43,6 +51,7 @@ def build_plan(
     *,
     calibrator: Any = None,
     calibration_shapes: Mapping[str, Sequence[int]] | None = None,
+    configure: Callable[[Any], None] | None = None,
 ) -> Plan:
     """Return the plan that a TensorRT builds from a request, from the cache if it is there.
 
@@ -50,6 +59,7 @@ def build_plan(
     plan of a `calibrator` (implicit INT8, up to 10.x: a raw `IInt8Calibrator`): its key would have to hold the data.
     `calibration_shapes` are those of its batches; where inputs are dynamic TensorRT reads as much as they say, and else as
     the first profile's opt shapes say.
+    `configure` is called with the raw `IBuilderConfig`, after all that the request says is set; such a plan is not cached either.
 
     Raises
     ------
@@ -62,30 +72,34 @@ def build_plan(
     """
     if not rt.can_build:
         raise RuntimeMissingError(f"{rt.title} cannot build here")
-    if cache is None or rt.emulated or calibrator is not None:
-        return _build(rt, request, calibrator, calibration_shapes)
+    if cache is None or rt.emulated or calibrator is not None or configure is not None:
+        return build_now(rt, request, calibrator, calibration_shapes, configure)
     key = request.key(rt)
     plan = cache.load(key)
     if plan is None:
-        plan = _build(rt, request)
+        plan = build_now(rt, request)
         cache.store(key, plan)
     plan.accurate = request.dummy_range is None
     return plan
 
 
-def _build(
+def build_now(
     rt: Runtime,
     request: BuildRequest,
     calibrator: Any = None,
     calibration_shapes: Mapping[str, Sequence[int]] | None = None,
+    configure: Callable[[Any], None] | None = None,
+    writer: Any = None,
 ) -> Plan:
+    """Return the plan that a TensorRT builds, as `build_plan` without a cache; with a `writer`, a raw `IStreamWriter`, the plan
+    goes there and the bytes that come back are none."""
     begin = time.perf_counter()
     held = Captured()
-    with rt.logger.collect() as lines:
+    with rt.logger.call() as lines:
         try:
             with nullcontext() if rt.emulated else process_capture().block(held), rt.active():
-                build = _Build(rt, request, lines, calibrator, calibration_shapes)
-                data, flags = build.run()
+                build = _Build(rt, request, lines, calibrator, calibration_shapes, configure)
+                data, flags = build.run(writer)
         except BaseException as error:
             # The traceback holds the builder in a cycle. Were the garbage collector to free it while TensorRT logs, under
             # a lock that a builder's destructor takes as well, this process would hang (seen with TensorRT-RTX 1.7.1).
@@ -98,7 +112,7 @@ def _build(
             ) from error
     seconds = time.perf_counter() - begin
     layers: Layers | Callable[[], Layers] = read_log(lines) if request.detailed else ()
-    if not layers and request.detailed and rt.can_execute:
+    if not layers and request.detailed and rt.can_execute and data:
         layers = partial(inspect_plan, rt, data)
     plan = Plan(data, keep(lines, rt.log_level), seconds, held.text, flags, layers)
     plan.accurate = request.dummy_range is None
@@ -128,12 +142,15 @@ class _Build:
         lines: list[LogLine],
         calibrator: Any = None,
         calibration_shapes: Mapping[str, Sequence[int]] | None = None,
+        configure: Callable[[Any], None] | None = None,
     ) -> None:
         self.rt, self.request, self.lines, self.calibrator = rt, request, lines, calibrator
         self.calibration_shapes = calibration_shapes or {}
+        self.configure = configure
         self.trt = rt.trt
 
-    def run(self) -> tuple[bytes, frozenset[str]]:
+    def run(self, writer: Any = None) -> tuple[bytes, frozenset[str]]:
+        """Return the plan and the flags that were set; with an `IStreamWriter` the plan goes there, and no bytes come back."""
         constraints.check_offered(self.rt, self.request)
         builder = self._made(self.trt.Builder(self.rt.logger.raw), "a builder")
         mask = self.rt.features.network_flags(self.request.strongly_typed)
@@ -154,6 +171,12 @@ class _Build:
         if refusal:
             raise self._refused(refusal)
         self._calibrate(builder, config)
+        if self.configure is not None:
+            self.configure(config)
+        if writer is not None:
+            if not builder.build_serialized_network_to_stream(network, config, writer):
+                raise self._refused("did not write the plan")
+            return b"", flags
         memory = builder.build_serialized_network(network, config)
         if memory is None:
             raise self._refused("did not build the model")
@@ -177,7 +200,10 @@ class _Build:
     def _parse(self, parser: Any) -> None:
         if not self.request.model:
             raise ModelError("the model is empty: 0 bytes")
-        if parser.parse(self.request.model):
+        path = self.request.model_path
+        if path is not None:
+            find_weights(read_structure(path), Path(path).parent)
+        if parser.parse(self.request.model) if path is None else parser.parse(self.request.model, path):
             return
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         words = tuple(dict.fromkeys(_parser_words(error) for error in errors)) or errors_in(self.lines)
@@ -187,8 +213,15 @@ class _Build:
                 why=words,
                 mend="give the bytes of a .onnx file, or onnx.ModelProto.SerializeToString()",
             )
+        words += tuple(
+            line for line in errors_in(self.lines) if "weights" in line.lower() and line not in words
+        )
         first = _first_line(words[0]) if words else "no error was told"
-        raise UnsupportedError(f"{self.rt.title} did not parse the model: {first}", why=words)
+        raise UnsupportedError(
+            f"{self.rt.title} did not parse the model: {first}",
+            why=words,
+            mend=_EXTERNAL_MEND if path is None and _has_external(self.request.model) else None,
+        )
 
     def _mark_outputs(self, network: Any) -> None:
         if not self.request.outputs:
@@ -296,6 +329,13 @@ def _tensors_of(network: Any, names: Sequence[str], role: str) -> list[Any]:
                 why=f"it has {', '.join(sorted(tensors))}",
             )
     return [tensors[name] for name in names]
+
+
+def _has_external(data: bytes) -> bool:
+    try:
+        return any(map(is_external, tensors_of(onnx.load_model_from_string(data))))
+    except DecodeError:
+        return False
 
 
 def _parser_words(error: Any) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from pytest_trt.errors import ModelError
+from pytest_trt.runtime.external import digest_weights
 from pytest_trt.runtime.profiles import Profile
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ class BuildRequest:
     ----------
     model : bytes
         A serialised ONNX model.
+    model_path : str, optional
+        The file that `model` was read from: its external weights lie beside it.
     strongly_typed : bool
         The graph's types decide; else builder flags may lower the precision.
     flags, clear : frozenset of str
@@ -74,6 +80,31 @@ class BuildRequest:
     constraints: str = "off"
     layer_types: Mapping[str, str] | None = field(default=None)
     output_types: Mapping[str, str] | None = field(default=None)
+    model_path: str | None = None
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], **others: Any) -> BuildRequest:
+        """Return the request to build a model file, which may have external weights of any size.
+
+        Parameters
+        ----------
+        path : path
+            Of the .onnx file.
+        **others
+            Further fields.
+
+        Raises
+        ------
+        ModelError
+            There is no such file.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"no model file {os.fspath(path)!r}", why=str(error), mend="check the path"
+            ) from None
+        return cls(data, model_path=os.fspath(path), **others)
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
@@ -82,7 +113,7 @@ class BuildRequest:
 
     def key(self, rt: Runtime) -> str:
         """Return the content key of this request on a runtime, hexadecimal."""
-        facts = {
+        facts: dict[str, Any] = {
             "schema": SCHEMA,
             "plays": rt.plays,
             "product": rt.product,
@@ -108,4 +139,6 @@ class BuildRequest:
             "layer types": sorted((self.layer_types or {}).items()),
             "output types": sorted((self.output_types or {}).items()),
         }
+        if self.model_path is not None:
+            facts["weights"] = digest_weights(self.model_path)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,7 @@ from pytest_trt.runtime.build import BuildRequest, build_plan
 from pytest_trt.runtime.plan import Plan
 from pytest_trt.runtime.plans import PlanCache, default_folder
 
+from .external_model import save_external
 from .fake_trt import FakeTrt, fake_runtime
 
 KEY = "0" * 64
@@ -138,7 +139,8 @@ def test_plans_of_the_emulator_are_not_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_field_of_a_request_is_in_its_key() -> None:
+def test_every_field_of_a_request_is_in_its_key(tmp_path: Path) -> None:
+    external = save_external(tmp_path)
     rt = fake_runtime(FakeTrt())
     base = BuildRequest(b"onnx")
     shape = ((1,), (2,), (3,))
@@ -160,6 +162,7 @@ def test_every_field_of_a_request_is_in_its_key() -> None:
         BuildRequest(b"onnx", constraints="prefer"),
         BuildRequest(b"onnx", layer_types={"a": "fp32"}),
         BuildRequest(b"onnx", output_types={"a": "fp32"}),
+        BuildRequest(b"onnx", model_path=str(external)),
     ]
     keys = [request.key(rt) for request in (base, *variants)]
     keys += [base.key(fake_runtime(FakeTrt(), plays="tensorrt-10.0.1"))]
