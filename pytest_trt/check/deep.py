@@ -206,7 +206,7 @@ class DeepJudge:
             self._subject.prepared.precision, 2.0**-7
         )
         shaken = {
-            name: (values * (1 + unit * rng.uniform(-1, 1, values.shape))).astype(values.dtype)
+            name: np.asarray(values * (1 + unit * rng.uniform(-1, 1, values.shape)), values.dtype)
             if self._graph.inputs[name][0] in FLOAT_KINDS
             else values
             for name, values in feeds.items()

@@ -93,6 +93,7 @@ def _transposed_window(step: Step, kernel: tuple[int, ...], size: tuple[int, ...
     if shape or auto in (b"SAME_UPPER", b"SAME_LOWER"):
         target = shape or tuple(size[a] * strides[a] for a in range(rank))
         total = [max(0, full[a] - target[a]) for a in range(rank)]
+        extra = tuple(extra[a] + max(0, target[a] - full[a]) for a in range(rank))
         half = tuple(t // 2 for t in total)
         rest = tuple(t - t // 2 for t in total)
         # ONNX ConvTranspose-11: the larger half at the end for SAME_UPPER, at the beginning otherwise.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -27,8 +28,16 @@ def _whole(bound: Bound | None) -> list[int]:
     return [] if bound is None else [int(v) for v in bound.mid.reshape(-1)]
 
 
-@handles("Identity", "Dropout")
+@handles("Identity")
 def _identity(step: Step) -> list[Bound]:
+    return _moved(step, lambda v: v)
+
+
+@handles("Dropout")
+def _dropout(step: Step) -> list[Bound]:
+    training = step.optional(2)
+    if training is not None and training.mid.any():
+        return []  # what is dropped is drawn
     return _moved(step, lambda v: v)
 
 
@@ -44,8 +53,13 @@ def _reshape(step: Step) -> list[Bound]:
 
 @handles("Flatten")
 def _flatten(step: Step) -> list[Bound]:
-    axis = int(step.node.attributes.get("axis", 1))
-    return _moved(step, lambda v: v.reshape(int(np.prod(v.shape[: axis % (v.ndim + 1)])), -1))
+    axis = int(step.node.attributes.get("axis", 1))  # -1 is before the last dimension, and the rank behind it
+
+    def move(v: np.ndarray) -> np.ndarray:
+        place = axis + v.ndim if axis < 0 else axis
+        return v.reshape(math.prod(v.shape[:place]), math.prod(v.shape[place:]))
+
+    return _moved(step, move)
 
 
 @handles("Transpose")
@@ -137,10 +151,12 @@ def _depth_to_space(step: Step) -> list[Bound]:
 @handles("SpaceToDepth")
 def _space_to_depth(step: Step) -> list[Bound]:
     size = int(step.node.attributes["blocksize"])
+    # ONNX SpaceToDepth-28: the attribute `mode`, before it always DCR.
+    order = (0, 1, 3, 5, 2, 4) if step.node.attributes.get("mode") == b"CRD" else (0, 3, 5, 1, 2, 4)
 
     def move(v: np.ndarray) -> np.ndarray:
         n, c, h, w = v.shape
-        parts = v.reshape(n, c, h // size, size, w // size, size).transpose(0, 3, 5, 1, 2, 4)
+        parts = v.reshape(n, c, h // size, size, w // size, size).transpose(order)
         return np.asarray(parts.reshape(n, c * size**2, h // size, w // size))
 
     return _moved(step, move)

@@ -56,6 +56,8 @@ def _softmax(step: Step) -> list[Bound]:
 
 @handles("BatchNormalization")
 def _batch_norm(step: Step) -> list[Bound]:
+    if step.node.attributes.get("training_mode", 0):
+        return []  # the mean and the variance of the batch
     x, scale, shift, mean, var = (step.arg(i) for i in range(5))
     shape = (1, -1, *(1,) * (x.mid.ndim - 2))
     epsilon = float(step.node.attributes.get("epsilon", 1e-5))

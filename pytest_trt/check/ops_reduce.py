@@ -156,11 +156,14 @@ def _reduce_extreme(step: Step) -> list[Bound]:
         return [x]
     axes, keep = where
     is_max = step.node.op == "ReduceMax"
+    empty = not all(x.mid.shape[a] for a in axes)
+    if empty and step.kind not in FLOAT_KINDS:
+        return []
+    # ONNX ReduceMax-20, ReduceMin-20: of nothing it is the infinity that changes nothing.
+    start = {"initial": -np.inf if is_max else np.inf} if empty else {}
 
     def pick(values: Float64) -> Float64:
-        return np.asarray(
-            values.max(axis=axes, keepdims=True) if is_max else values.min(axis=axes, keepdims=True)
-        )
+        return np.asarray((np.max if is_max else np.min)(values, axis=axes, keepdims=True, **start))
 
     open_ = either(x.loose, np.isnan(x.mid))
     loose = any_along(open_, axes) if open_.any() else None

@@ -193,12 +193,12 @@ def compare_rows(
 ) -> Broken | None:
     """Return how an answer breaks a relation: it differs from those rows of the base run, beyond their limits."""
     for name, values in got.items():
-        want = base.got[name][place]
+        want = base.got[name][place] if base.got[name].ndim else base.got[name]
         if values.shape == want.shape and np.array_equal(values, want, equal_nan=values.dtype.kind == "f"):
             continue
         limit = base.limits.get(name)
         if limit is not None and values.shape == want.shape:
-            result = measure(values, map_parts(limit, lambda part: part[place]))
+            result = measure(values, map_parts(limit, lambda part: part[place] if part.ndim else part))
         else:
             result = _difference(values, want)
         if result.bad:

@@ -57,8 +57,8 @@ def elem_of_short(short: str) -> int:
 
 
 def storage_of(elem: int) -> np.dtype[Any]:
-    """Return the numpy type in which a buffer of this element type is laid out."""
-    return np.dtype(_ROWS[elem][2])
+    """Return the numpy type in which a buffer of this element type is laid out; float32 for a type that TensorRT has not."""
+    return np.dtype(_ROWS.get(elem, _ROWS[FLOAT])[2])
 
 
 def carried_elem(elem: int) -> int:
@@ -68,14 +68,14 @@ def carried_elem(elem: int) -> int:
 
 def bf16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Return float32 values as bfloat16 bits, rounded to nearest, ties to even; NaN stays NaN."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    bits = np.asarray(values, np.float32, order="C").view(np.uint32)  # `ascontiguousarray` gives a scalar a dimension
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     return np.where(np.isnan(values), ((bits >> 16) | 0x40).astype(np.uint16), rounded)
 
 
 def from_bf16_bits(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Return bfloat16 bits as float32 values."""
-    return (np.asarray(bits).astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(np.asarray(bits).astype(np.uint32) << 16).view(np.float32)
 
 
 def round_to(values: NDArray[np.float32], elem: int) -> NDArray[np.float32]:

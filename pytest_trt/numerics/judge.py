@@ -155,7 +155,7 @@ def _bad_slices(squares: Array, free: Array) -> Array:
     bad = np.zeros(squares.shape, bool)
     every = tuple(range(squares.ndim))
     for axes in (every, every[1:], (0, *every[2:])):
-        if not axes:
+        if not axes or not squares.ndim:
             continue
         total = squares.sum(axis=axes, keepdims=True)
         count = free.sum(axis=axes, keepdims=True)
