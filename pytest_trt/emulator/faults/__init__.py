@@ -28,6 +28,7 @@ MODULES = (
     "plans",
     "calibration",
     "timing",
+    "large",
     "reported",
     "sequences",
     "views",
