@@ -102,6 +102,7 @@ class ExecutionContext(ContextState):
             "synchronous": stream is None,
             "missing": missing,
             "waits": False,
+            "debug_sync": self.debug_sync,
             "logs_layers": stream is None and self.debug_sync,
             "event_fires": "read",
         }

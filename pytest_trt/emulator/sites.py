@@ -51,9 +51,10 @@ class Site:
 
     `enqueue` is visited when a run is asked for, before anything is computed: `synchronous` tells `execute_v2`, `missing` is
     the list of tensors that lack an address (one that a fault takes out gets memory of its own), `waits` set to True makes the
-    enqueue wait for the stream, `logs_layers` tells whether each layer is logged, `event_fires` when the event of consumed
-    inputs does: at `read`, at `enqueue` or `never`. `debug` is visited for each debug tensor of a run that somebody listens to:
-    its `name`, whether it `is_on`, its `values`, those of `others`, and in `calls` how often the listener is called.
+    enqueue wait for the stream, `debug_sync` is that of the context and `logs_layers` whether each layer is logged,
+    `event_fires` says when the event of consumed inputs does: at `read`, at `enqueue` or `never`. `debug` is visited for each
+    debug tensor of a run that somebody listens to: its `name`, whether it `is_on`, its `values`, those of `others`, and in
+    `calls` how often the listener is called.
 
     At `build`, `profiles` holds one table of (min, opt, max) a profile, by input name; a layer set to `fp32` or `tf32` in
     `layers` is built in that type. `tactics` says what was picked for each layer that multiplies, `offered` the bytes of scratch
@@ -70,8 +71,8 @@ class Site:
     enqueued: what a fault returns there is reported, else nothing is.
 
     `log` is visited for each line that is said: `severity`, `text`, and for errors the `code` and the C++ `function` that
-    reports it. `to` says where the line goes, once for each mention: `logger`, `recorder` (errors only). `registered` tells
-    whether the logger is the one that was registered first, `thread_id` who says it.
+    reports it. `to` says where the line goes, once for each mention: `logger`, `recorder` (errors only). `is_second` tells
+    whether the object was made with another logger than the one that was registered first, `thread_id` who says it.
     """
 
     def __init__(self, kind: str, precision: str, gpu: str, rng: np.random.Generator, **fields: Any) -> None:

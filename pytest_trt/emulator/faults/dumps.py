@@ -51,9 +51,9 @@ def debug_sync_tells_nothing(site: Any) -> None:
 
 @fault("execution")
 def asynchronous_run_tells_its_layers(site: Any) -> None:
-    """Let `execute_async_v3` log each layer."""
+    """Let `execute_async_v3` log each layer with `debug_sync` on."""
     if site.kind == "enqueue" and not site.synchronous:
-        site.logs_layers = True
+        site.logs_layers = site.debug_sync
 
 
 @fault("execution")
