@@ -23,7 +23,8 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.check.concurrent import run_in_threads
-from pytest_trt.errors import RuntimeMissingError, TrtError
+from pytest_trt.errors import RuntimeMissingError, TrtError, UnsupportedError
+from pytest_trt.numerics.formats import Array
 from pytest_trt.precision import prepare
 from pytest_trt.records import Settings
 from pytest_trt.runtime.build import BuildRequest, build_plan
@@ -33,6 +34,7 @@ from pytest_trt.runtime.session import Session
 THREADS = 4
 ROUNDS = 2
 LIMIT_SECONDS = 120
+_TOLD = 2
 _FEED = np.arange(-12, 12, dtype=np.float32).reshape(3, 8)  # small integers: no result is rounded
 
 
@@ -49,8 +51,22 @@ def describe_parallel_builds(
         `executor` builds, loads and runs; `builder` is a real TensorRT that only builds.
     limit_seconds : float
         A process that takes longer hangs.
+
+    Raises
+    ------
+    UnsupportedError
+        This TensorRT does not build the network in a process without threads either.
     """
-    given = json.dumps({**_plain(settings), "who": who})
+    words = _ended(settings, who, limit_seconds, THREADS)
+    alone = _ended(settings, who, limit_seconds, 0) if words else ""
+    if alone:
+        raise UnsupportedError(f"the network of this check does not build alone, without threads: {alone}")
+    return words
+
+
+def _ended(settings: Settings, who: str, limit_seconds: float, threads: int) -> str:
+    """Return how a process with that many threads ended, in words; without any it builds one network alone."""
+    given = json.dumps({**_plain(settings), "who": who, "threads": threads})
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "pytest_trt.check.parallel_builds"]
     try:
@@ -64,14 +80,15 @@ def describe_parallel_builds(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"{THREADS} threads with a builder each did not end within {limit_seconds:g} s"
+        return f"{threads} threads with a builder each did not end within {limit_seconds:g} s"
     if done.returncode < 0:
-        return f"{THREADS} threads with a builder each ended the process: {_signal(-done.returncode)}"
+        return f"{threads} threads with a builder each ended the process: {_signal(-done.returncode)}"
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         told = " | ".join(done.stderr.strip().splitlines()[-3:])
-        return f"the process with {THREADS} builders ended with status {done.returncode}: {told}"
-    return "; ".join(json.loads(lines[-1]))
+        return f"the process with {threads} builders ended with status {done.returncode}: {told}"
+    found = json.loads(lines[-1])
+    return "; ".join(found[:_TOLD]) + (f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else "")
 
 
 def _signal(number: int) -> str:
@@ -86,26 +103,37 @@ def _plain(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name in wanted}
 
 
-def _network(number: int) -> tuple[ModelProto, np.ndarray]:
-    """Return a matrix product, and what it gives; networks differ in the weights alone."""
-    weights = np.random.default_rng(number).integers(-4, 5, (8, 5)).astype(np.float32)
+def _network(number: int) -> tuple[ModelProto, Array]:
+    """Return x * w + b behind a ReLU, and what it gives; networks differ in their numbers alone.
+
+    No product of matrices: TensorRT-RTX compiles none in FP32 for Turing, the class of the default GPU.
+    """
+    rng = np.random.default_rng(number)
+    weights, bias = (rng.integers(-4, 5, shape).astype(np.float32) for shape in ((1, 8), (3, 1)))
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
+        [
+            helper.make_node("Mul", ["x", "w"], ["scaled"], name="scale"),
+            helper.make_node("Add", ["scaled", "b"], ["shifted"], name="shift"),
+            helper.make_node("Relu", ["shifted"], ["y"], name="cut"),
+        ],
         "parallel",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 5])],
-        [numpy_helper.from_array(weights, "w")],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 8])],
+        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return model, _FEED @ weights
+    return model, np.maximum(_FEED * weights + bias, 0)
 
 
-def build_in_threads(rt: Runtime) -> list[str]:
-    """Return what is wrong, in words, after threads have built, loaded and run networks of their own, all at once."""
+def build_in_threads(rt: Runtime, threads: int = THREADS) -> list[str]:
+    """Return what is wrong, in words, after threads have built, loaded and run networks of their own, all at once.
+
+    Without threads one network is built, loaded and run in this one.
+    """
 
     def work(place: int) -> list[str]:
         found = []
-        for turn in range(ROUNDS):
+        for turn in range(ROUNDS if threads else 1):
             number = place * ROUNDS + turn
             model, want = _network(number)
             ready = prepare(model, "fp32", strong=rt.features.strong_typing)
@@ -129,20 +157,21 @@ def build_in_threads(rt: Runtime) -> list[str]:
                 found.append(f"network {number}: {error.what}")
         return found
 
-    return [
-        words for each in run_in_threads([partial(work, place) for place in range(THREADS)]) for words in each
-    ]
+    if not threads:
+        return work(0)
+    answers = run_in_threads([partial(work, place) for place in range(threads)])
+    return [words for each in answers for words in each]
 
 
 def main() -> None:
     """Build in threads as standard input says, and print what is wrong as JSON."""
     given = json.load(sys.stdin)
-    who = given.pop("who")
+    who, threads = given.pop("who"), given.pop("threads")
     found = discover(Settings(**{**given, "faults": tuple(given["faults"])}))
     rt = found.executor if who == "executor" else found.builder
     if rt is None:
         raise RuntimeMissingError(f"there is no {who} here")
-    print(json.dumps(build_in_threads(rt)))
+    print(json.dumps(build_in_threads(rt, threads)))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ issue 2991 (a stream of its own), ultralytics/ultralytics pull request 26223 (ol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from pytest_trt.check.concurrent import RARE, run_in_threads, trials_for
+from pytest_trt.check.concurrent import RARE, TURNS, run_in_threads, trials_for
 from pytest_trt.check.relations import REPEAT, Base, Broken, compare_bits, compare_rows
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import UsageError
@@ -48,7 +48,10 @@ def fresh_bases(subject: Subject, feeds: Sequence[Mapping[str, Array]]) -> list[
 
 
 def check_sequences(
-    subject: Subject, bases: Sequence[Base], trials: int = trials_for(RARE)
+    subject: Subject,
+    bases: Sequence[Base],
+    only: Collection[str] = (*SEQUENCES, INPUTS_KEPT),
+    trials: int = trials_for(RARE),
 ) -> Iterator[tuple[str, Broken | None]]:
     """Yield each relation between runs that follow each other, with what breaks it.
 
@@ -57,6 +60,8 @@ def check_sequences(
     subject : Subject
     bases : sequence of Base
         Two or more runs of contexts of its engine, no two with the same inputs.
+    only : collection of str
+        Names of relations to ask for.
     trials : int
         How many runs take turns in their inputs.
 
@@ -76,7 +81,38 @@ def check_sequences(
         (FOLLOWS, partial(_follows, trials=trials)),
         (INPUTS_KEPT, _keeps_inputs),
     ):
-        yield relation, check(subject, bases)
+        if relation in only:
+            yield relation, check(subject, bases)
+
+
+def check_profiles_in_turn(subject: Subject, bases: Sequence[Base]) -> Iterator[tuple[str, Broken | None]]:
+    """Yield whether contexts, each made for the next profile when it is first used, give what a lone one gave.
+
+    The order is that of NVIDIA/TensorRT issue 2648: the first, the second, the first again; then the second, and all over with
+    the inputs exchanged.
+
+    Raises
+    ------
+    UsageError
+        The engine has one profile, or there are fewer than two bases.
+    """
+    profiles = int(subject.engine.num_optimization_profiles)
+    if profiles < 2 or len(bases) < 2:
+        raise UsageError(
+            "contexts for two profiles take turns", why=f"{profiles} profile(s) and {len(bases)} base(s)"
+        )
+    contexts: dict[int, Session] = {}
+    found: Broken | None = None
+    try:
+        for turn, place in enumerate((0, 1, 0, 1, 1, 0, 1, 0)):
+            if place not in contexts:
+                contexts[place] = Session(subject.rt, subject.engine, profile_index=place)
+            base = bases[(place + turn // 4) % len(bases)]
+            found = found or compare_rows(TURNS, contexts[place].run(base.feeds), base)
+    finally:
+        for session in contexts.values():
+            session.close()
+    yield TURNS, found
 
 
 def check_repeats(

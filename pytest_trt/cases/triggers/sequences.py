@@ -1,0 +1,91 @@
+"""Bugs of sequences: copies that nobody waits for, streams of one's own, runs that fail, captured graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from pytest_trt.cases.triggers.registry import STAND_IN, trigger
+from pytest_trt.cases.triggers.trial import Trial
+from pytest_trt.check.concurrent import describe_refusal
+from pytest_trt.check.relations import Base
+from pytest_trt.check.replays import check_replays
+from pytest_trt.check.sequences import FOLLOWS, check_repeats, check_sequences, fresh_bases
+from pytest_trt.check.subject import Subject
+from pytest_trt.numerics.formats import Array
+from pytest_trt.runtime.graphs import why_no_graphs
+from pytest_trt.strategies import Case
+
+CASE = Case.parse("conv_add_relu-n3-c8-o1-i6x5-k3-lo0-hi1-w_int-s1")
+
+
+def integers(case: Case, seed: int) -> dict[str, Array]:
+    """Return small integers for a case: no sum of theirs is rounded."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.integers(-4, 5, shape).astype(np.float32) for name, shape in case.input_shapes.items()}
+
+
+@contextmanager
+def started(trial: Trial) -> Iterator[tuple[Subject, list[Base]]]:
+    """Give a built network and two runs of it, each by a context of its own."""
+    with trial.subject(CASE.model()) as subject:
+        yield subject, fresh_bases(subject, [integers(CASE, seed) for seed in (1, 2)])
+
+
+@trigger("B27", precisions="fp32 fp16", faults="input_copy_overtaken_at_times previous_output_returned")
+def a_run_waits_for_the_copy_of_its_inputs(trial: Trial) -> None:
+    """A run takes the inputs that were copied before it on its stream, though nobody waited for the copy."""
+    with started(trial) as (subject, bases):
+        trial.report(check_sequences(subject, bases, only=(FOLLOWS,)))
+
+
+@trigger("B28", precisions="fp32 fp16", faults="zeros_at_times_on_a_stream_of_its_own")
+def a_stream_of_its_own_never_gives_zeros(trial: Trial) -> None:
+    """Every run on a stream of its own gives the bits of the first one."""
+    with started(trial) as (subject, bases):
+        trial.report(check_repeats(subject, bases))
+
+
+@trigger("B28", faults="nothing_written")
+def a_stream_of_its_own_writes_its_outputs(trial: Trial) -> None:
+    """A run on a stream of its own writes every element of its outputs: none of them is the poison that was there before."""
+    trial.check(CASE.model(), integers(CASE, 1))
+
+
+@trigger("B29", fidelity=STAND_IN, faults="every_enqueue_fails third_enqueue_fails")
+def a_failed_enqueue_is_an_error(trial: Trial) -> None:
+    """A run that fails says so and gives nothing; one that cannot run is refused in words, and the next one is right."""
+    with started(trial) as (subject, bases):
+        trial.demand([("build", describe_refusal(subject.session, CASE.input_shapes) or None)])
+        for _ in range(2):
+            trial.report(check_sequences(subject, bases, only=(FOLLOWS,), trials=2))
+
+
+@trigger("B30", fidelity=STAND_IN, faults="previous_output_returned")
+def every_run_gives_new_outputs(trial: Trial) -> None:
+    """Run after run of one context on changing inputs never gives the outputs of the run before."""
+    with started(trial) as (subject, bases):
+        trial.report(check_sequences(subject, bases, only=(FOLLOWS,)))
+
+
+@trigger("B30")
+def a_replayed_graph_follows_its_inputs(trial: Trial) -> None:
+    """A captured CUDA graph is not empty, and each replay takes new inputs and writes every output."""
+    _replay(trial)
+
+
+@trigger("B55")
+def an_enqueue_is_captured(trial: Trial) -> None:
+    """execute_async_v3 lets itself be captured after a first run, and its replays give what it gives."""
+    _replay(trial)
+
+
+def _replay(trial: Trial) -> None:
+    lacking = why_no_graphs(trial.rt)
+    if lacking:
+        trial.skip(lacking)
+    with started(trial) as (subject, bases):
+        trial.report(partial(check_replays, subject, bases)())
