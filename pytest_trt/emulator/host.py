@@ -257,11 +257,7 @@ class Host:
                 " runtime, or refitter. The registered logger is used.",
             )
         self._users.add(owner)
-        return Reporter(self, used)
-
-    def is_registered(self, logger: Any) -> bool:
-        """Return whether a logger is the registered one."""
-        return logger is self._registered
+        return Reporter(self, used, is_second=self._registered is not logger)
 
     @property
     def version_number(self) -> int:

@@ -41,16 +41,19 @@ class Reporter:
         The logger of the builder, runtime or refitter that the object came from.
     recorder : IErrorRecorder or None
         Attached recorder: errors go to it and not to the logger.
+    is_second : bool
+        The object was made with another logger than the registered one, whichever of them is told.
     """
 
-    def __init__(self, host: Host, logger: Any, recorder: Any = None) -> None:
+    def __init__(self, host: Host, logger: Any, recorder: Any = None, is_second: bool = False) -> None:
         self._host = host
         self.logger = logger
         self.recorder = recorder
+        self._is_second = is_second
 
     def child(self) -> Reporter:
         """Return the reporter of a new object: it inherits what is attached now."""
-        return Reporter(self._host, self.logger, self.recorder)
+        return Reporter(self._host, self.logger, self.recorder, self._is_second)
 
     def log(self, severity: str, text: str) -> None:
         """Give a line to the logger."""
@@ -86,7 +89,7 @@ class Reporter:
                 code=code,
                 function=where,
                 to=to,
-                registered=host.is_registered(self.logger),
+                is_second=self._is_second,
                 thread_id=threading.get_ident(),
             )
             severity, text, to = site.severity, site.text, site.to

@@ -28,6 +28,7 @@ MODULES = (
     "plans",
     "calibration",
     "timing",
+    "logs",
     "large",
     "reported",
     "sequences",
