@@ -11,6 +11,8 @@ from onnx import NodeProto, TensorProto, numpy_helper
 from pytest_trt.emulator import dtypes
 from pytest_trt.emulator.graph import Graph
 
+_LARGEST: dict[int, float] = {dtypes.FLOAT16: 65504.0, dtypes.BFLOAT16: 3.3895313892515355e38}
+
 
 class Constants:
     """Arrays by tensor name.
@@ -49,8 +51,8 @@ class Constants:
         self._arrays[name] = array
 
     def round(self, name: str, elem: int) -> None:
-        """Round a float32 constant to a 16-bit type."""
-        self._arrays[name] = dtypes.round_to(self.array(name), elem)
+        """Round a float32 constant to a 16-bit type, as a builder that chooses types does."""
+        self._arrays[name] = narrowed(self.array(name), elem)
 
     def folded(self, name: str) -> NDArray[Any] | None:
         """Return the value of a tensor that follows from constants through Constant, Identity, Cast or Quantize."""
@@ -91,6 +93,16 @@ class Constants:
     def proto(name: str, array: NDArray[Any]) -> TensorProto:
         """Return an array as an initializer."""
         return numpy_helper.from_array(np.ascontiguousarray(array).reshape(np.shape(array)), name)
+
+
+def narrowed(array: NDArray[Any], elem: int) -> NDArray[Any]:
+    """Return a float32 constant rounded to a 16-bit type; finite values past its range become its largest.
+
+    A weakly typed TensorRT warns of such weights and says that it "converted them to the closest finite FP16 value"
+    (NVIDIA/TensorRT issue 3101).
+    """
+    largest = np.float32(_LARGEST[elem])
+    return dtypes.round_to(np.where(np.isfinite(array), np.clip(array, -largest, largest), array), elem)
 
 
 def _constant_value(node: NodeProto) -> NDArray[Any] | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from onnx import NodeProto, helper
 
 from pytest_trt.emulator import dtypes
-from pytest_trt.emulator.constants import Constants
+from pytest_trt.emulator.constants import Constants, narrowed
 from pytest_trt.emulator.graph import Graph
 from pytest_trt.emulator.integer import IntegerProduct, find_product, lower_product
 from pytest_trt.emulator.subgraphs import holds_halves, native_parts, outer_names
@@ -187,7 +187,7 @@ class _Lowering:
             return
         for elem in sorted(kinds - {0}):
             twin = self.alias[name, elem] = f"{name}@{dtypes.short_of(elem)}"
-            self.constants.add(twin, dtypes.round_to(self.constants.array(name), elem))
+            self.constants.add(twin, narrowed(self.constants.array(name), elem))
             self.elems[twin] = elem
 
     @staticmethod
