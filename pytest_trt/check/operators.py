@@ -8,7 +8,7 @@ from pytest_trt.check.interpret import HANDLERS
 
 MODULES = tuple(
     import_module(f"pytest_trt.check.ops_{name}")
-    for name in "heavy logic move norm pointwise pool quant reduce resize special".split()
+    for name in "heavy logic move norm pointwise pool quant reduce resize scatter special".split()
 )
 
 
