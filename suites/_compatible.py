@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from pytest_trt.errors import UnsupportedError
 from pytest_trt.records import Settings
@@ -162,20 +162,25 @@ def check_validity(rt: Runtime, plan: bytes) -> Iterator[Checked]:
     yield VALIDITY, None if "MALFORMED_ENGINE" in garbage else f"4096 zero bytes: {garbage}"
 
 
-def plans_of(rt: Runtime) -> tuple[bytes, dict[str, bytes]]:
-    """Return a plan of a network that every compute capability builds, and such plans for others where this TensorRT has them."""
+def plain_network(batch: int | str = 2) -> ModelProto:
+    """Return y = ReLU(x + x), which every compute capability builds; a name for the batch makes it dynamic."""
     graph = helper.make_graph(
         [helper.make_node("Add", ["x", "x"], ["d"]), helper.make_node("Relu", ["d"], ["y"])],
         "plain",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 8])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 8])],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
-    def build_for(sm: int | None) -> bytes:
-        request = BuildRequest(model.SerializeToString(), strongly_typed=rt.features.strong_typing, sm=sm)
-        return build_plan(rt, request).data
 
+def build_plain(rt: Runtime, sm: int | None = None) -> bytes:
+    """Return a plan of `plain_network` for a compute capability, by default that of the GPU class."""
+    data = plain_network().SerializeToString()
+    return build_plan(rt, BuildRequest(data, strongly_typed=rt.features.strong_typing, sm=sm)).data
+
+
+def plans_of(rt: Runtime) -> tuple[bytes, dict[str, bytes]]:
+    """Return a plan of a network that every compute capability builds, and such plans for others where this TensorRT has them."""
     capabilities = rt.features.compute_capabilities
     others = [sm for sm in (75, 89, 120) if sm != rt.gpu.sm and f"SM{sm}" in capabilities]
-    return build_for(None), {f"a plan for SM{sm}": build_for(sm) for sm in others}
+    return build_plain(rt), {f"a plan for SM{sm}": build_plain(rt, sm) for sm in others}

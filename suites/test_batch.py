@@ -1,5 +1,8 @@
 """Batches and optimization profiles: min <= opt <= max, and any batch between them, gives the rows that batch 1 gives.
 
+Claim 6 of the TensorRT FAQ, as far as answers go: the batch is a dimension, its range is that of the profile, and what lies
+outside is refused. How time per frame falls with the batch is a benchmark's to say.
+
 Relations that need no reference run on the first data kind of every check: identical rows, batch N against batch 1, row
 permutation, one more output, a wider profile, a repeated run.
 """
@@ -10,6 +13,11 @@ import pytest
 from hypothesis import given
 
 from pytest_trt import strategies
+
+from ._named import demand
+from ._profiles import check_profiles, check_shapes
+
+pytestmark = pytest.mark.faq(6)
 
 # NVIDIA/TensorRT issue 4821: AveragePool was wrong at a batch of 65536, the first that 16 bits do not count.
 LARGE = (
@@ -53,3 +61,19 @@ def test_dynamic_extents(trt_check, place):
         profile={"x": (EXTENTS["smallest"], EXTENTS["between"], EXTENTS["largest"])},
         shapes={"x": EXTENTS[place]},
     )
+
+
+def test_shapes_outside_of_the_profile_are_refused(trt_runtime, request):
+    """`set_input_shape` takes the batches of the profile, and answers False with a logged error to all others."""
+    demand(check_shapes(trt_runtime), request)
+
+
+def test_profiles_are_needed_and_ordered(trt_runtime, request):
+    """A dynamic batch without a profile is not built; a profile with min > opt is not added."""
+    demand(check_profiles(trt_runtime), request)
+
+
+def test_profiles_of_the_builder(targeted):
+    """The same of the real TensorRT that builds."""
+    wrong = [f"[{check}] {note}" for check, note in check_profiles(targeted) if note is not None]
+    assert not wrong, "\n".join(wrong)

@@ -1,7 +1,7 @@
 """Several contexts of one engine: each gives what it gives alone, whoever runs before it, beside it or in another thread.
 
-Claims: an engine may serve many contexts at once, each in one thread at a time and on a stream of its own (TensorRT
-documentation, "Thread Safety"); `execute_v2` and `execute_async_v3` compute the same; an enqueue that lacks an address answers
+Claim 2 of the TensorRT FAQ: an engine may serve many contexts at once, each in one thread at a time and on a stream of its own
+(TensorRT documentation, "Thread Safety"; so may builders, one in each thread); `execute_v2` and `execute_async_v3` compute the same; an enqueue that lacks an address answers
 False and says why. Public bugs: NVIDIA/TensorRT issues 2648 (the third run of contexts that take turns), 1121, 2040, 2353 and
 1367 (mixed outputs), 582 (contexts made and destroyed), pytorch/TensorRT issues 2991 and 4481 (zeros and stale outputs),
 microsoft/onnxruntime issues 19275 and 32673 (concurrent runs, copies that nobody waited for).
@@ -9,12 +9,17 @@ microsoft/onnxruntime issues 19275 and 32673 (concurrent runs, copies that nobod
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pytest_trt import strategies
 from pytest_trt.check.concurrent import check_contexts, describe_refusal
 
+from ._compatible import build_plain
 from ._relate import make_relate
+
+pytestmark = pytest.mark.faq(2)
 
 # One run for each context, no two on the same numbers: exact data, where bits are compared, and real ones.
 DATA = ("int_small", "uniform11", "int_small", "uniform11")
@@ -45,3 +50,10 @@ def test_an_enqueue_without_an_address_is_refused(trt_session):
     case = strategies.Case.parse(FIXED)
     with trt_session(case.model()) as session:
         assert describe_refusal(session, case.input_shapes) == ""
+
+
+def test_builders_in_threads(targeted):
+    """Eight builders of a real TensorRT, each in a thread of its own, give plans that are equal to the byte."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        plans = set(pool.map(lambda _: build_plain(targeted), range(8)))
+    assert len(plans) == 1

@@ -14,6 +14,8 @@ from pytest_trt.session import session_of
 from ._fp16 import check_loud, check_unet
 from ._named import demand
 
+pytestmark = pytest.mark.faq(17)
+
 both = pytest.mark.trt_precision("fp16", "bf16")
 
 
