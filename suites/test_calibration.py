@@ -1,9 +1,10 @@
 """Implicit INT8, where a TensorRT still has calibrators: the table's scales are those of the data, and the engine's.
 
-Claims 3, 12 and 14 of the TensorRT FAQ: min-max calibration takes the largest magnitude of each tensor, scale = amax / 127, and entropy calibration leaves
-outliers out (TensorRT documentation, "Quantized Types", "Post-Training Quantization Using Calibration"); a cache that the
-calibrator offers replaces the batches; one of another version is not accepted in silence ("Calibration caching": caches are
-not portable between releases); a tensor without a scale is named in a warning, and its reader is not INT8.
+Claims 3, 12 and 14 of the TensorRT FAQ: min-max calibration takes the largest magnitude of each tensor, scale = amax / 127, and
+entropy calibration leaves outliers out (TensorRT documentation, "Quantized Types", "Post-Training Quantization Using
+Calibration"); a cache that the calibrator offers replaces the batches; one of another version is not accepted in silence
+("Calibration caching": caches are not portable between releases); a tensor without a scale is named in a warning, and its
+reader is not INT8.
 """
 
 from __future__ import annotations

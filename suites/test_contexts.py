@@ -1,10 +1,11 @@
 """Several contexts of one engine: each gives what it gives alone, whoever runs before it, beside it or in another thread.
 
 Claim 2 of the TensorRT FAQ: an engine may serve many contexts at once, each in one thread at a time and on a stream of its own
-(TensorRT documentation, "Thread Safety"; so may builders, one in each thread); `execute_v2` and `execute_async_v3` compute the same; an enqueue that lacks an address answers
-False and says why. Public bugs: NVIDIA/TensorRT issues 2648 (the third run of contexts that take turns), 1121, 2040, 2353 and
-1367 (mixed outputs), 582 (contexts made and destroyed), pytorch/TensorRT issues 2991 and 4481 (zeros and stale outputs),
-microsoft/onnxruntime issues 19275 and 32673 (concurrent runs, copies that nobody waited for).
+(TensorRT documentation, "Thread Safety"; so may builders, one in each thread); `execute_v2` and `execute_async_v3` compute the
+same; an enqueue that lacks an address answers False and says why. Public bugs: NVIDIA/TensorRT issues 2648 (the third run of
+contexts that take turns), 1121, 2040, 2353 and 1367 (mixed outputs), 582 (contexts made and destroyed), pytorch/TensorRT issues
+2991 and 4481 (zeros and stale outputs), microsoft/onnxruntime issues 19275 and 32673 (concurrent runs, copies that nobody
+waited for).
 """
 
 from __future__ import annotations
