@@ -57,15 +57,18 @@ def describe_parallel_builds(
     UnsupportedError
         This TensorRT does not build the network in a process without threads either.
     """
-    words = _ended(settings, who, limit_seconds, THREADS)
-    alone = _ended(settings, who, limit_seconds, 0) if words else ""
-    if alone:
-        raise UnsupportedError(f"the network of this check does not build alone, without threads: {alone}")
+    words, told = _ended(settings, who, limit_seconds, THREADS)
+    if words and told:
+        alone, told = _ended(settings, who, limit_seconds, 0)
+        if alone and told:
+            raise UnsupportedError(
+                f"the network of this check does not build alone, without threads: {alone}"
+            )
     return words
 
 
-def _ended(settings: Settings, who: str, limit_seconds: float, threads: int) -> str:
-    """Return how a process with that many threads ended, in words; without any it builds one network alone."""
+def _ended(settings: Settings, who: str, limit_seconds: float, threads: int) -> tuple[str, bool]:
+    """Return what went wrong in a process with that many threads, and whether it lived to tell; without any it builds alone."""
     given = json.dumps({**_plain(settings), "who": who, "threads": threads})
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "pytest_trt.check.parallel_builds"]
@@ -80,15 +83,15 @@ def _ended(settings: Settings, who: str, limit_seconds: float, threads: int) -> 
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"{threads} threads with a builder each did not end within {limit_seconds:g} s"
+        return f"{threads} threads with a builder each did not end within {limit_seconds:g} s", False
     if done.returncode < 0:
-        return f"{threads} threads with a builder each ended the process: {_signal(-done.returncode)}"
+        return f"{threads} threads with a builder each ended the process: {_signal(-done.returncode)}", False
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         told = " | ".join(done.stderr.strip().splitlines()[-3:])
-        return f"the process with {threads} builders ended with status {done.returncode}: {told}"
+        return f"the process with {threads} builders ended with status {done.returncode}: {told}", False
     found = json.loads(lines[-1])
-    return "; ".join(found[:_TOLD]) + (f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else "")
+    return "; ".join(found[:_TOLD]) + (f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""), True
 
 
 def _signal(number: int) -> str:
