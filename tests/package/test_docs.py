@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -103,3 +104,11 @@ def _plugin_is_installed() -> bool:
     from importlib.metadata import entry_points
 
     return any(point.value == "pytest_trt.plugin" for point in entry_points(group="pytest11"))
+
+
+def test_the_page_of_claims_is_what_its_tool_writes() -> None:
+    spec = importlib.util.spec_from_file_location("claims_page", ROOT / "tools/claims_page.py")
+    assert spec is not None and spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.PAGE.read_text(encoding="utf-8") == tool.render(), "run python tools/claims_page.py"
