@@ -87,6 +87,15 @@ def check_clock(rt: Runtime) -> Iterator[Checked]:
         yield trust.EVERY_STREAM, trust.find_idle_stream(rounds)
 
 
+def check_profile(rt: Runtime) -> Iterator[Checked]:
+    """Yield whether a profile comes when it is asked for, and whether whole runs are timed without one."""
+    with ExitStack() as held:
+        bench = _Bench(rt, held)
+        timed = bench.session(BATCHES[0])
+        yield trust.WHEN_ASKED, trust.find_unasked(*timed.run_unasked(), bench.engine.num_layers)
+        yield trust.PROFILER_OFF, trust.find_disturbance(timed.time_totals(ROUNDS, WARM_UP))
+
+
 def compare_contexts(rt: Runtime) -> stability.Change:
     """Return how the times of a second context of an engine compare with those of the first, run in turns.
 

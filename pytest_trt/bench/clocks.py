@@ -10,6 +10,8 @@ from typing import Any
 from pytest_trt.errors import ExecutionError
 from pytest_trt.runtime.session import Session
 
+LayerTimes = tuple[tuple[str, float], ...]  # layer name and seconds, as a profiler was told
+
 
 @dataclass(frozen=True)
 class Run:
@@ -24,7 +26,7 @@ class Run:
     """
 
     host_seconds: float
-    layers: tuple[tuple[str, float], ...]
+    layers: LayerTimes
 
     @property
     def device_seconds(self) -> float:
@@ -48,7 +50,7 @@ class LayerClock:
         members = {"__init__": start, "report_layer_time": report}
         self.raw: Any = type("SessionLayerClock", (trt.IProfiler,), members)()
 
-    def take(self) -> tuple[tuple[str, float], ...]:
+    def take(self) -> LayerTimes:
         """Return what was told since the last call."""
         told, self._told = tuple(self._told), []
         return told
@@ -80,7 +82,7 @@ class TimedSession:
         """
         return time_together([self])[0]
 
-    def run_in_vain(self, tensor: str) -> tuple[tuple[str, float], ...]:
+    def run_in_vain(self, tensor: str) -> LayerTimes:
         """Take the address of an output away, enqueue, put it back, and return the times that the profiler was told.
 
         Raises
@@ -99,6 +101,48 @@ class TimedSession:
         if accepted:
             raise ExecutionError(f"TensorRT enqueued an engine whose output {tensor!r} has no address")
         return self._clock.take()
+
+    def run_unasked(self) -> tuple[LayerTimes, bool, LayerTimes]:
+        """Run once with `enqueue_emits_profile` off, and then ask for the times.
+
+        Returns
+        -------
+        (before, asked, after)
+            What the profiler was told by the run, what `report_to_profiler` returned, and what it told.
+
+        Raises
+        ------
+        ExecutionError
+            TensorRT did not enqueue the engine.
+        """
+        session, context = self.session, self.session.context
+        context.enqueue_emits_profile = False
+        try:
+            with session.rt.logger.collect(), session.memory.active():
+                (run,) = time_together([self])
+                asked = bool(context.report_to_profiler())
+                return run.layers, asked, self._clock.take()
+        finally:
+            context.enqueue_emits_profile = True
+
+    def time_totals(self, rounds: int, warm_up: int) -> tuple[Run, ...]:
+        """Return whole runs by the host's clock, from before the enqueue until the stream was synchronised; without layers.
+
+        The profiler is off meanwhile, since it disturbs what it measures; `warm_up` runs go before and are not in it. No input
+        or output is copied.
+
+        Raises
+        ------
+        ExecutionError
+            TensorRT did not enqueue the engine.
+        """
+        context = self.session.context
+        context.profiler = None
+        try:
+            runs = [time_together([self])[0] for _ in range(warm_up + rounds)]
+        finally:
+            context.profiler = self._clock.raw
+        return tuple(runs[warm_up:])
 
     def close(self) -> None:
         """Let the session go on without a profiler; the session stays open."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from pytest_trt.bench.clocks import Run
+from pytest_trt.bench.clocks import LayerTimes, Run
 
 LAYER_TIMES = "layer-times"
 WITHIN_HOST = "device-within-host"
@@ -19,6 +19,8 @@ SHARE_OF_HOST = "device-share"
 NOT_CACHED = "times-move"
 FAILED_UNTIMED = "failed-enqueue-untimed"
 EVERY_STREAM = "every-stream-timed"
+WHEN_ASKED = "profile-when-asked"
+PROFILER_OFF = "totals-unprofiled"
 
 # A synchronised run takes the device no longer than the host. The two clocks and the host's own start leave room: half
 # as much again is no clock's drift, and ten times too long is far outside.
@@ -89,6 +91,40 @@ def find_phantom(told: Sequence[tuple[str, float]]) -> str | None:
             f"a run that was not enqueued was reported with {len(told)} layer times, {total:.3g} microseconds"
         )
     return None
+
+
+def find_unasked(before: LayerTimes, asked: bool, after: LayerTimes, layers: int) -> str | None:
+    """Return how a profile came otherwise than it was asked for.
+
+    Parameters
+    ----------
+    before : tuple of (str, float)
+        What the profiler was told by a run with `enqueue_emits_profile` off.
+    asked : bool
+        What `report_to_profiler` returned after it.
+    after : tuple of (str, float)
+        What it told.
+    layers : int
+        How many layers the engine has.
+    """
+    if before:
+        return f"enqueue_emits_profile is off, and the enqueue reported {len(before)} layers"
+    if not asked:
+        return "report_to_profiler returned False after a run"
+    if not after and layers:
+        return "report_to_profiler told nothing"
+    return None
+
+
+def find_disturbance(runs: Sequence[Run]) -> str | None:
+    """Return that a profiler was told of whole runs while they were timed, or that they took no time."""
+    told = sum(len(run.layers) for run in runs)
+    if told:
+        return f"a profiler was told of {told} layers while whole runs were timed"
+    if not runs:
+        return "nothing was timed"
+    bad = next((run for run in runs if not (math.isfinite(run.host_seconds) and run.host_seconds > 0)), None)
+    return None if bad is None else f"a whole run took {bad.host_seconds:.3g} s"
 
 
 def find_idle_stream(rounds: Sequence[Sequence[Run]]) -> str | None:

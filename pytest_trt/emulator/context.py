@@ -249,8 +249,7 @@ class ExecutionContext(ContextState):
                 return None
         if timing:
             self._pending = result.layer_times(self._core.settings["layers"])
-            if self.enqueue_emits_profile:
-                self._emit()
+            self._profiled()
         self._previous = {name: np.array(array) for name, array in result.outputs.items()}
         self._runs += 1
         return result

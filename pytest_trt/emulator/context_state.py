@@ -129,11 +129,25 @@ class ContextState(Recorded):
         self._values["enqueue_emits_profile"] = bool(value)
 
     def report_to_profiler(self) -> bool:
-        """Report the times of the last enqueue; False with a logged error if there is nothing to report."""
-        if self.profiler is None or self.enqueue_emits_profile or not self._pending:
+        """Report the times of the last enqueue; False with a logged error if there is nothing to report.
+
+        Where each enqueue reports by itself it is True and does nothing (TensorRT API, `reportToProfiler`).
+        """
+        if self.profiler is not None and self.enqueue_emits_profile:
+            return True
+        if self.profiler is None or not self._pending:
             return self._error("INVALID_STATE", "reportToProfiler", "there is no profile to report")
         self._emit()
         return True
+
+    def _profiled(self) -> None:
+        """Report the times of a run, or keep them until they are asked for."""
+        is_asked = self.enqueue_emits_profile
+        if self._host.faults:
+            site = self._host.faults.hear("profile", times=list(self._pending), emits=is_asked)
+            self._pending, is_asked = list(site.times), bool(site.emits)
+        if is_asked:
+            self._emit()
 
     def _emit(self) -> None:
         for name, milliseconds in self._pending:

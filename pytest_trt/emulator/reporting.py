@@ -84,6 +84,7 @@ class Reporter:
         to: tuple[str, ...] = ("recorder",) if code and self.recorder is not None else ("logger",)
         if host.faults:
             site = host.faults.hear(
+                "log",
                 severity=severity,
                 text=text,
                 code=code,

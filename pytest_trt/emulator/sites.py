@@ -31,7 +31,8 @@ class Site:
     Attributes
     ----------
     kind : str
-        `enqueue`, `node`, `execute`, `debug`, `build`, `cache`, `stream`, `weights`, `load`, `refit`, `calibrate`, `time`, `log`.
+        `enqueue`, `node`, `execute`, `debug`, `build`, `cache`, `stream`, `weights`, `load`, `refit`, `calibrate`, `time`, `log`,
+        `plugin`, `profile`.
     precision : str
         The type that works here: of the node, else of the engine.
     gpu : str
@@ -59,10 +60,12 @@ class Site:
     At `build`, `profiles` holds one table of (min, opt, max) a profile, by input name; a layer set to `fp32` or `tf32` in
     `layers` is built in that type. `tactics` says what was picked for each layer that multiplies, `offered` the bytes of scratch
     by tactic that each had to choose from; a fault may put another one of these. `workspace_limit` is None where none was
-    set, `cache_hits` counts layers whose times a timing cache knew. At `cache`, a timing cache is attached: it has the
-    `header`, and in `accepted` whether it fits. At `stream`, `plan` is what the writer is given. At `weights`, external data of
-    a model are read: the `tensor`, its `size` in bytes, its `location`, the `path` of the model, the `data`, and in `refusal` why
-    there are none. `calibrate` is visited up to three times. At stage `cache`
+    set, `cache_hits` counts layers whose times a timing cache knew, `steering` holds what else was set in the configuration.
+    At `cache`, a timing cache is attached: it has the `header`, and in `accepted` whether it fits. At `stream`, `plan` is what
+    the writer is given. At `weights`, external data of a model are read: the `tensor`, its `size` in bytes, its `location`,
+    the `path` of the model, the `data`, and in `refusal` why there are none.
+
+    `calibrate` is visited up to three times. At stage `cache`
     it has the bytes of the `cache` that a calibrator offers, empty for none, and the `header` that a cache has to have. At stage
     `table`, before the calibrator is given the cache to keep, it has the `algorithm`, how many `batches` were read, and in
     `reach` the largest magnitudes of each batch by tensor. At stage `engine` it has the scales that the engine will use, and
@@ -70,9 +73,17 @@ class Site:
     `time` is visited for each layer of a run with a profiler and, with `failed` True, for each layer of a run that was not
     enqueued: what a fault returns there is reported, else nothing is.
 
+    `profile` is visited before the times of a run are reported: `times` are pairs of layer name and milliseconds, and `emits`
+    says whether they are reported now, as the enqueue was asked to, or kept until `report_to_profiler`.
+
     `log` is visited for each line that is said: `severity`, `text`, and for errors the `code` and the C++ `function` that
     reports it. `to` says where the line goes, once for each mention: `logger`, `recorder` (errors only). `is_second` tells
     whether the object was made with another logger than the one that was registered first, `thread_id` who says it.
+
+    `plugin` is visited at each `stage` in the life of a Python plugin, with its `node_name`. `serialize`: `plugin` and the `fields`
+    that go into the plan, as (name, type, hexadecimal bytes, size), of a V2 plugin one without a name. `load`: the `creator`,
+    None where none is found. `attach`, for a new context: the engine's `plugin`; what is put into `attached` runs in place of
+    a clone. `enqueue`: the `plugin` that runs. `terminate` and `destroy`: the `plugin` to which this was done just now.
     """
 
     def __init__(self, kind: str, precision: str, gpu: str, rng: np.random.Generator, **fields: Any) -> None:
@@ -124,9 +135,9 @@ class Faults:
         site = Site(kind, precision, self._gpu, rng, memory=self._memory, **fields)
         return site, [fault(site) for fault in self._faults]
 
-    def hear(self, **fields: Any) -> Site:
-        """Return a `log` site after every fault has seen it. It is not counted: lines leave the random numbers as they are."""
-        site = Site("log", "", self._gpu, np.random.default_rng(self._seed), memory=self._memory, **fields)
+    def hear(self, kind: str, **fields: Any) -> Site:
+        """Return a `log` or `profile` site after every fault has seen it; the random numbers of the others stay as they are."""
+        site = Site(kind, "", self._gpu, np.random.default_rng(self._seed), memory=self._memory, **fields)
         for fault in self._faults:
             fault(site)
         return site

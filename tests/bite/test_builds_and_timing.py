@@ -45,6 +45,8 @@ def broken(checked):
 
 CLOCKS = {
     "time_of_activation_negative": trust.LAYER_TIMES,
+    "layer_reported_twice": trust.LAYER_TIMES,
+    "layer_not_reported": trust.LAYER_TIMES,
     "time_ten_times_too_long": trust.WITHIN_HOST,
     "time_ten_times_too_short": trust.SHARE_OF_HOST,
     "time_cached": trust.NOT_CACHED,
@@ -70,7 +72,38 @@ def made_up_time(monkeypatch):
 @pytest.mark.usefixtures("made_up_time")
 @pytest.mark.parametrize("name", CLOCKS)
 def test_a_clock_that_lies_is_caught_by_its_own_check_alone(name):
-    assert broken(_times.check_clock(runtime(name))) == {CLOCKS[name]}
+    rt = runtime(name)
+    assert broken(_times.check_clock(rt)) == {CLOCKS[name]}
+    assert broken(_times.check_profile(rt)) == set()
+
+
+@pytest.mark.usefixtures("made_up_time")
+def test_a_profile_that_comes_unasked_is_caught_by_its_own_check_alone():
+    rt = runtime("profile_reported_unasked")
+    assert broken(_times.check_profile(rt)) == {trust.WHEN_ASKED}
+    assert broken(_times.check_clock(rt)) == set()
+
+
+@pytest.mark.usefixtures("made_up_time")
+def test_a_profiler_that_stays_on_while_whole_runs_are_timed_is_caught(monkeypatch):
+    def profiled(self, rounds, warm_up):
+        return tuple(self.run() for _ in range(rounds))
+
+    monkeypatch.setattr("pytest_trt.bench.clocks.TimedSession.time_totals", profiled)
+    rows = list(_times.check_profile(runtime()))
+    assert broken(rows) == {trust.PROFILER_OFF}
+    assert {check for check, _ in rows} == {trust.WHEN_ASKED, trust.PROFILER_OFF}
+
+
+def slow_at_first(site):
+    """The first two runs of a context take ten times as long: clocks rise, kernels are loaded."""
+    return site.seconds * 10 if site.kind == "time" and not site.failed and site.run_index < 2 else None
+
+
+def test_runs_of_the_warm_up_are_in_no_time():
+    assert (
+        _times.compare_contexts(runtime("tests.bite.test_builds_and_timing:slow_at_first")).verdict == "same"
+    )
 
 
 @pytest.mark.usefixtures("made_up_time")
@@ -85,6 +118,7 @@ def test_an_honest_clock_is_trusted(emulate, request):
     assert _times.compare_contexts(rt).verdict == "same"
     request.getfixturevalue("made_up_time")
     assert broken(_times.check_clock(rt)) == set()
+    assert broken(_times.check_profile(rt)) == set()
 
 
 @pytest.mark.parametrize("name", SLOWER)
@@ -245,7 +279,7 @@ def test_another_version_or_class_is_caught_by_its_numbers(name, precision):
 def test_every_fault_of_these_families_is_in_a_table_here():
     modules = ("builds", "plans", "timing")
     shipped = {n for n, entry in faults.FAULTS.items() if entry.call.__module__.split(".")[-1] in modules}
-    told = {*CLOCKS, *SLOWER, *PLANS}
+    told = {*CLOCKS, *SLOWER, *PLANS, "profile_reported_unasked"}
     told |= {"engine_stays_fp32", "engine_in_tf32_for_16_bit", "one_layer_stays_fp32", "build_fails"}
     told |= {"int8_layer_in_fp16", "tf32_although_it_is_off", "layer_list_of_what_did_not_run"}
     told |= {"plan_damaged_in_build", "plan_truncated_in_build", "load_gives_nothing"}

@@ -52,6 +52,27 @@ def time_of_activation_negative(site: Any) -> float | None:
     return -site.seconds if site.kind == "time" and site.op_type == "Relu" else None
 
 
+@fault("timing", mutants="M31")
+def layer_reported_twice(site: Any) -> None:
+    """Report the last layer of each run a second time."""
+    if site.kind == "profile":
+        site.times = [*site.times, *site.times[-1:]]
+
+
+@fault("timing", mutants="M31")
+def layer_not_reported(site: Any) -> None:
+    """Leave the last layer of each run out."""
+    if site.kind == "profile":
+        site.times = site.times[:-1]
+
+
+@fault("timing", mutants="M31")
+def profile_reported_unasked(site: Any) -> None:
+    """Report the times with each enqueue, also where they are to be kept until they are asked for."""
+    if site.kind == "profile":
+        site.emits = True
+
+
 def _slower(site: Any, factor: float) -> float | None:
     return site.seconds * factor if site.kind == "time" and site.context_id > 1 else None
 

@@ -95,3 +95,49 @@ def test_modelled_times_follow_from_the_work_alone(rt, engine):
 
 def test_the_device_takes_the_layers_together():
     assert Run(1.0, (("a", 0.25), ("b", 0.5))).device_seconds == 0.75
+
+
+def test_a_profile_is_asked_for_after_the_run(rt, engine):
+    with Session(rt, engine) as session:
+        session.run({"x": X})
+        timed = TimedSession(session)
+        before, asked, after = timed.run_unasked()
+        assert before == () and asked
+        assert [name for name, _ in after] == ["conv", "relu"]
+        assert session.context.enqueue_emits_profile and len(timed.run().layers) == 2
+        assert session.context.report_to_profiler() and len(timed.run().layers) == 2  # reported already
+
+
+def test_whole_runs_are_timed_without_profiler_copies_and_warm_up(rt, engine, monkeypatch):
+    with Session(rt, engine) as session:
+        session.run({"x": X})
+        timed = TimedSession(session)
+        told = []
+        real = type(session.context).execute_async_v3
+        monkeypatch.setattr(
+            type(session.context),
+            "execute_async_v3",
+            lambda self, handle: told.append(self.profiler) or real(self, handle),
+        )
+        for copy in ("alloc", "free", "poison", "upload", "download"):
+            monkeypatch.setattr(type(session.memory), copy, None)  # a call would raise
+        ticks = iter(range(100))
+        monkeypatch.setattr("pytest_trt.bench.clocks.time.perf_counter", lambda: float(next(ticks) ** 2))
+        runs = timed.time_totals(3, warm_up=2)
+        assert told == [None] * 5
+        # Two looks at the clock a run: the third run's are 16 and 25.
+        assert [run.host_seconds for run in runs] == [9.0, 13.0, 17.0]
+        assert all(run.layers == () for run in runs)
+        assert session.context.profiler is timed._clock.raw
+        monkeypatch.undo()
+
+
+def test_the_profiler_is_back_after_a_failure(rt, engine, monkeypatch):
+    with Session(rt, engine) as session:
+        session.run({"x": X})
+        timed = TimedSession(session)
+        monkeypatch.setattr(type(session.context), "execute_async_v3", lambda self, handle: False)
+        for call in (lambda: timed.time_totals(1, 0), timed.run_unasked):
+            with pytest.raises(ExecutionError, match="returned False"):
+                call()
+        assert session.context.profiler is timed._clock.raw and session.context.enqueue_emits_profile

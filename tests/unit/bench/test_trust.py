@@ -73,3 +73,33 @@ def test_a_stream_without_times_is_told():
     assert words.startswith("stream 2 of 3 took 0 microseconds at most, another one 600")
     assert trust.find_idle_stream([runs(0.9, 0.3, 0.3)] * 3) is None
     assert trust.find_idle_stream([runs(0.9, 0.01), runs(0.9, 0.1)]) is None
+
+
+TOLD = (("conv", 1e-3), ("relu", 1e-4))
+
+
+@pytest.mark.parametrize(
+    ("before", "asked", "after", "words"),
+    [
+        ((), True, TOLD, None),
+        (TOLD, True, (), "enqueue_emits_profile is off, and the enqueue reported 2 layers"),
+        ((), False, (), "report_to_profiler returned False after a run"),
+        ((), True, (), "report_to_profiler told nothing"),
+    ],
+)
+def test_a_profile_comes_when_it_is_asked_for(before, asked, after, words):
+    assert trust.find_unasked(before, asked, after, 2) == words
+
+
+@pytest.mark.parametrize(
+    ("whole", "words"),
+    [
+        ([Run(1e-3, ())], None),
+        ([Run(1e-3, TOLD)], "a profiler was told of 2 layers while whole runs were timed"),
+        ([], "nothing was timed"),
+        ([Run(1e-3, ()), Run(0.0, ())], "a whole run took 0 s"),
+        ([Run(math.nan, ())], "a whole run took nan s"),
+    ],
+)
+def test_whole_runs_are_timed_without_a_profiler(whole, words):
+    assert trust.find_disturbance(whole) == words
