@@ -242,6 +242,8 @@ class OnnxParser(Bound):
         try:
             plugins_network.import_nodes(self._network, graph)
         except PluginFailure as failure:
+            for held in self._network._plugins.values():
+                held.release()
             self._network._plugins.clear()
             return self._fail([_Fault("INVALID_NODE", str(failure))])
         typeless = [

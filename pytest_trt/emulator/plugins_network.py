@@ -87,7 +87,10 @@ def fields_from(host: Host, creator: Any, node: NodeProto) -> Any:
         elif attribute.type in (AttributeProto.INT, AttributeProto.INTS):
             kind, data = "INT32", np.atleast_1d(np.asarray(value, np.int32))
         elif attribute.type == AttributeProto.STRING:
-            kind, data = "CHAR", np.frombuffer(value, np.uint8)
+            kind, data = (
+                "CHAR",
+                np.frombuffer(value + b"\0", np.uint8),
+            )  # as the parser of TensorRT-RTX 1.7.1 does
         else:
             raise PluginFailure(f"{node.name}: attribute {attribute.name} has a type that no field can have")
         kept.append([attribute.name, kind, data.tobytes().hex(), data.size])

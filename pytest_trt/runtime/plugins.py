@@ -21,6 +21,8 @@ import numpy as np
 from pytest_trt.errors import UnsupportedError
 from pytest_trt.runtime.features import probe
 from pytest_trt.runtime.load import Runtime
+from pytest_trt.runtime.log import errors_in
+from pytest_trt.runtime.profiles import Profile, add_profiles
 
 NAME, VERSION, NAMESPACE = "CountingPlugin", "1", "pytest_trt"
 KINDS = ("V3", "V2")
@@ -63,7 +65,7 @@ class Life:
     marks : set of float
         First element of the input of each enqueue.
     after_end : list of str
-        Methods that were called after `destroy`, or, but for `destroy`, after `terminate`.
+        Methods that were called after `destroy`, and enqueues after `terminate`; a second end is no such call.
     """
 
     serial: int
@@ -102,8 +104,9 @@ class Ledger:
     def note(self, life: Life, call: str) -> None:
         """Write down that a method was called."""
         with self._lock:
-            ended = "destroy" in life.calls or ("terminate" in life.calls and call != "destroy")
-            if ended:
+            paired = [name for name in life.calls if name in ("initialize", "terminate")]
+            idle = bool(paired) and paired[-1] == "terminate" and call == "enqueue"
+            if idle or ("destroy" in life.calls and call != "destroy"):
                 life.after_end.append(call)
             life.calls.append(call)
 
@@ -176,16 +179,66 @@ class Counting:
             registry.deregister_creator(self.creator)
 
 
-def to_collection(trt: Any, fields: Fields) -> Any:
-    """Return fields as TensorRT's own."""
-    kinds = trt.PluginFieldType
-    return trt.PluginFieldCollection(
-        [
-            trt.PluginField("scale", np.array([fields.scale], np.float32), kinds.FLOAT32),
-            trt.PluginField("shift", np.array([fields.shift], np.int32), kinds.INT32),
-            trt.PluginField("label", np.frombuffer(fields.label.encode("ascii"), np.uint8), kinds.CHAR),
-        ]
-    )
+def build_added(counting: Counting, model: bytes, fields: Fields, profile: Profile) -> bytes:
+    """Return the plan of a model with a plugin added behind its first output, by hand; the new output is `y`.
+
+    Raises
+    ------
+    UnsupportedError
+        TensorRT did not take or build it; `why` holds its words.
+    """
+    rt = counting.rt
+    with rt.logger.collect() as lines, rt.active():
+
+        def taken(thing: Any, what: str) -> Any:
+            if thing is None or thing is False:
+                raise UnsupportedError(f"{rt.title} {what}", why=errors_in(lines) or ("no error was logged",))
+            return thing
+
+        builder = taken(rt.trt.Builder(rt.logger.raw), "made no builder")
+        flags = rt.features.network_flags(rt.features.strong_typing)
+        network = taken(builder.create_network(flags), "made no network")
+        parser = rt.trt.OnnxParser(network, rt.logger.raw)
+        taken(parser.parse(model), "did not parse the model")
+        tensor = network.get_output(0)
+        network.unmark_output(tensor)
+        plugin = counting.make(fields)
+        if counting.kind == "V3":
+            layer = network.add_plugin_v3([tensor], [], plugin)
+        else:
+            layer = network.add_plugin_v2([tensor], plugin)
+        output = taken(layer, "did not take the plugin").get_output(0)
+        output.name = "y"
+        network.mark_output(output)
+        config = taken(builder.create_builder_config(), "made no configuration")
+        refusal = add_profiles(builder, network, config, (profile,))
+        taken(refusal is None, refusal or "")
+        return bytes(taken(builder.build_serialized_network(network, config), "did not build the network"))
+
+
+class Arrays:
+    """The arrays behind fields that TensorRT is given.
+
+    A `PluginFieldCollection` holds addresses and nothing that keeps the arrays alive (pybind11 ties an array to the `PluginField`
+    object, of which the collection has a copy), so their owner has to.
+    """
+
+    def __init__(self, trt: Any, fields: Fields) -> None:
+        self._trt = trt
+        self.scale = np.array([fields.scale], np.float32)
+        self.shift = np.array([fields.shift], np.int32)
+        self.label = np.frombuffer(fields.label.encode("ascii"), np.uint8)
+
+    def collect(self) -> Any:
+        """Return the fields as TensorRT's own; good for as long as this object lives."""
+        trt, kinds = self._trt, self._trt.PluginFieldType
+        return trt.PluginFieldCollection(
+            [
+                trt.PluginField("scale", self.scale, kinds.FLOAT32),
+                trt.PluginField("shift", self.shift, kinds.INT32),
+                trt.PluginField("label", self.label, kinds.CHAR),
+            ]
+        )
 
 
 def from_collection(collection: Any) -> Fields:
@@ -196,7 +249,8 @@ def from_collection(collection: Any) -> Fields:
         if part.name in ("scale", "shift"):
             found[part.name] = (float if part.name == "scale" else int)(np.asarray(part.data).reshape(-1)[0])
         elif part.name == "label" and part.size:
-            found["label"] = np.asarray(part.data).tobytes()[: part.size].decode("ascii")
+            # The parser ends a text with a zero byte (seen with TensorRT-RTX 1.7.1).
+            found["label"] = np.asarray(part.data).tobytes()[: part.size].rstrip(b"\0").decode("ascii")
     return Fields(**found)
 
 
@@ -259,6 +313,7 @@ def _v3(rt: Runtime, ledger: Ledger, version: str, namespace: str) -> Callable[.
             self.plugin_name, self.plugin_version, self.plugin_namespace = NAME, version, namespace
             self.num_outputs = 1
             self.fields = fields
+            self.arrays = Arrays(trt, fields)
             self.life = ledger.begin(self, parent, origin, fields)
 
         def get_capability_interface(self, type: Any) -> Any:
@@ -305,8 +360,7 @@ def _v3(rt: Runtime, ledger: Ledger, version: str, namespace: str) -> Callable[.
 
         def get_fields_to_serialize(self) -> Any:
             ledger.note(self.life, "get_fields_to_serialize")
-            self.kept = to_collection(trt, self.fields)  # TensorRT reads the fields after this returned
-            return self.kept
+            return self.arrays.collect()
 
         def enqueue(
             self, input_desc: Any, output_desc: Any, inputs: Any, outputs: Any, workspace: int, stream: int
@@ -383,13 +437,8 @@ def _creator(trt: Any, kind: str, plugin: Callable[..., Any], version: str, name
         def __init__(self) -> None:
             base.__init__(self)
             self.name, self.plugin_version, self.plugin_namespace = NAME, version, namespace
-            self.field_names = trt.PluginFieldCollection(
-                [
-                    trt.PluginField("scale", np.array([], np.float32), trt.PluginFieldType.FLOAT32),
-                    trt.PluginField("shift", np.array([], np.int32), trt.PluginFieldType.INT32),
-                    trt.PluginField("label", np.array([], np.uint8), trt.PluginFieldType.CHAR),
-                ]
-            )
+            self.arrays = Arrays(trt, Fields(label=" "))
+            self.field_names = self.arrays.collect()
 
     class CreatorV3(Creator):
         def create_plugin(self, name: str, field_collection: Any, phase: Any) -> Any:

@@ -26,6 +26,7 @@ MODULES = (
     "sessions",
     "builds",
     "plans",
+    "plugins",
     "calibration",
     "timing",
     "logs",

@@ -36,6 +36,7 @@ OTHER_FAMILIES = (
     "refit",
     "timing",
     "execution",
+    "plugin",
     "log",
 )
 
