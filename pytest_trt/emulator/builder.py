@@ -322,6 +322,7 @@ class Builder(Threaded):
             offered=offered,
             workspace_limit=config._pools.get("WORKSPACE"),
             cache_hits=hits,
+            steering=dict(config._values),
         )
         if site.plan is None:
             return None

@@ -90,7 +90,8 @@ class Tuner:
     ) -> None:
         self._graph, self._sm, self._limit = graph, sm, limit
         self._entries, self._must_hit = entries, must_hit
-        self.hits = 0
+        self._known = frozenset(entries or ())
+        self.hits = 0  # layers that the timing cache knew before this build
 
     def tune(self, rows: list[Row]) -> dict[str, Mapping[str, int]]:
         """Set `tactic` and `workspace` of each row; return what was offered, by layer: bytes of scratch by tactic.
@@ -126,7 +127,7 @@ class Tuner:
         if key in self._entries:
             kept = dict(part.split("=") for part in self._entries[key].split(",") if part.count("=") == 1)
             if kept.keys() == measured.keys():
-                self.hits += 1
+                self.hits += key in self._known
                 return {name: float(text) for name, text in kept.items()}
         if self._must_hit:
             raise Refusal("INVALID_STATE", f"Timing cache miss for node {row['name']}, and misses are errors")
