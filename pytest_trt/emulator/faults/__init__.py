@@ -31,6 +31,7 @@ MODULES = (
     "timing",
     "logs",
     "large",
+    "tuning",
     "reported",
     "sequences",
     "views",
