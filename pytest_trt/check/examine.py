@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from pytest_trt.check.layers import breaks_fusion, is_deep
 from pytest_trt.check.recall import Recall
 from pytest_trt.check.reference import OnnxRuntime
 from pytest_trt.check.relations import Base, Broken, check_relations, works_row_by_row
+from pytest_trt.check.scaling import check_halving, scales
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.battery import STRUCTURED
@@ -178,7 +180,10 @@ class Examiner:
         base = Base(feeds, got, limits)
         has_batch = self.source.batch_symbol is not None and self._rows_are_apart(feeds)
         inner = breaks_fusion(self.graph, self._inner)
-        for relation, broken in check_relations(self.subject, base, has_batch=has_batch, inner=inner):
+        asked = check_relations(self.subject, base, has_batch=has_batch, inner=inner)
+        if scales(self.source, self.subject.prepared.precision):
+            asked = chain(asked, check_halving(self.subject, feeds))
+        for relation, broken in asked:
             self.result.relations.add(relation)
             if isinstance(broken, Broken):
                 self._notes.add(
