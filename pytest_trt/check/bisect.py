@@ -121,22 +121,25 @@ class Search:
             return False
 
     def _fewest(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Return a set of marks that mends, of which none can be left out (delta debugging: Zeller and Hildebrandt, 2002)."""
-        parts = 2
-        while len(names) > 1 and not self._spent:
-            size = -(-len(names) // parts)
-            chunks = [names[at : at + size] for at in range(0, len(names), size)]
-            rests = [tuple(n for n in names if n not in chunk) for chunk in chunks] if len(chunks) > 2 else []
-            tried = (group for group in (*chunks, *rests) if not self._spent)
-            better = next((group for group in tried if self._mends(group)), None)
-            if better is not None:
-                parts = 2 if better in chunks else max(2, parts - 1)
-                names = better
-            elif size == 1:
-                break
-            else:
-                parts = min(len(names), 2 * parts)
-        return names
+        """Return marks that mend together, of which none can be left out; all of them mend.
+
+        The last tensor of the shortest beginning that mends is needed; with it kept, the search goes on in what is before it.
+        """
+        needed: tuple[str, ...] = ()
+        pool, enough = names, names
+        while pool and not (needed and self._mends(needed)):
+            low, high = 0, len(pool)
+            while high - low > 1 and not self._spent:
+                middle = (low + high) // 2
+                if self._mends(pool[:middle] + needed):
+                    high = middle
+                else:
+                    low = middle
+            enough = pool[:high] + needed
+            if self._spent:
+                return enough
+            needed, pool = (pool[high - 1], *needed), pool[: high - 1]
+        return needed if pool or not needed or self._mends(needed) else enough
 
     def _is_end_wrong(self, tensor: str) -> bool:
         if tensor not in self._ends:
