@@ -343,14 +343,3 @@ def _batches(graph: Any) -> set[int]:
         for value in graph.input
         if value.type.tensor_type.shape.dim
     }
-
-
-@fault("build")
-def pool_window_refused_from_317(site: Any) -> None:
-    """Find no implementation for a pooling window of 100 000 elements or more (issue 2094)."""
-    if site.kind != "build":
-        return
-    for node in site.model.graph.node:
-        kernel = next((a.ints for a in node.attribute if a.name == "kernel_shape"), ())
-        if node.op_type in ("AveragePool", "MaxPool") and np.prod(kernel) >= _WINDOW:
-            site.plan = None
