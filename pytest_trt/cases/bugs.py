@@ -9,7 +9,16 @@ from types import MappingProxyType
 
 from pytest_trt.cases.claims import read_table
 from pytest_trt.cases.mutants import CONTEXTS, FAILED_RUN, NUMBERS, ROWS
-from pytest_trt.check import calibrated, concurrent, equivalent, rebuild, relations, replays, sequences, sweeps
+from pytest_trt.check import (
+    calibrated,
+    concurrent,
+    equivalent,
+    rebuild,
+    relations,
+    replays,
+    sequences,
+    sweeps,
+)
 from pytest_trt.errors import SettingsError
 
 # The kinds of checks, and the names of findings, relations and errors that each goes by.
@@ -34,7 +43,7 @@ CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "EDGE": NUMBERS,
         "OVF": NUMBERS,
         "Q": (*NUMBERS, calibrated.TABLE),
-        "DET": (rebuild.REBUILT,),
+        "DET": (rebuild.REBUILT, rebuild.REBUILT_FROM_CACHE),
         "PREC": ("precision", "PrecisionError"),
         "REFIT": (rebuild.REFIT_SAME, rebuild.REFIT_OTHER, *FAILED_RUN),
         "BLD": ("build", "UnsupportedError", "ExecutionError"),

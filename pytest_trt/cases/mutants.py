@@ -169,6 +169,7 @@ _TABLE = (
             *NUMBERS,
             *ROWS,
             rebuild.REBUILT,
+            rebuild.REBUILT_FROM_CACHE,
             rebuild.REFIT_OTHER,
             relations.EXTRA_OUTPUT,
             relations.WIDER_PROFILE,

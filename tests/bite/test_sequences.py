@@ -11,7 +11,7 @@ import pytest
 from pytest_trt.check import memory_guard, rebuild, sequences
 from pytest_trt.check.memory_guard import check_memory
 from pytest_trt.check.parallel_builds import describe_parallel_builds
-from pytest_trt.check.rebuild import check_rebuild
+from pytest_trt.check.rebuild import check_rebuild, check_rebuild_from_cache
 from pytest_trt.check.relations import REPEAT
 from pytest_trt.check.replays import REPLAYED, check_replays
 from pytest_trt.check.sequences import check_profiles_in_turn, check_repeats, check_sequences, fresh_bases
@@ -51,7 +51,7 @@ def broken(made, check, case=CASE):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("check", [check_sequences, check_repeats])
+@pytest.mark.parametrize("check", [check_sequences, check_repeats, check_rebuild_from_cache])
 def test_an_honest_engine_breaks_none(check, precision):
     assert broken(subject(precision=precision), check) == set()
 
@@ -63,6 +63,7 @@ def test_an_honest_engine_breaks_none(check, precision):
         ("context_bound_to_its_first_thread", check_sequences, sequences.HANDED),
         ("enqueue_overwrites_the_one_before", check_sequences, sequences.SIDE_BY_SIDE),
         ("zeros_at_times_on_a_stream_of_its_own", check_repeats, REPEAT),
+        ("build_from_timing_cache_differs", check_rebuild_from_cache, rebuild.REBUILT_FROM_CACHE),
         ("fourth_build_differs", partial(check_rebuild, rebuilds=3), rebuild.REBUILT),
     ],
 )

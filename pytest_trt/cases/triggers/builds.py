@@ -7,7 +7,7 @@ from functools import partial
 from pytest_trt.cases.triggers.registry import trigger
 from pytest_trt.cases.triggers.trial import Trial
 from pytest_trt.check.parallel_builds import describe_parallel_builds
-from pytest_trt.check.rebuild import check_rebuild
+from pytest_trt.check.rebuild import check_rebuild, check_rebuild_from_cache
 from pytest_trt.errors import UnsupportedError
 from pytest_trt.strategies import Case
 
@@ -25,6 +25,20 @@ def builds_are_repeated(trial: Trial) -> None:
         trial.relate(
             case.model(),
             relations,
+            ("int_small", "uniform11"),
+            profile=case.profile,
+            shapes=case.input_shapes,
+            label=case.text,
+        )
+
+
+@trigger("B48", precisions="fp32 fp16", faults="build_from_timing_cache_differs")
+def builds_from_one_timing_cache(trial: Trial) -> None:
+    """Engines that are built from one timing cache give the same answers, with dynamic shapes too."""
+    for case in (FIXED, DYNAMIC):
+        trial.relate(
+            case.model(),
+            check_rebuild_from_cache,
             ("int_small", "uniform11"),
             profile=case.profile,
             shapes=case.input_shapes,

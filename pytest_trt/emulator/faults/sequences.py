@@ -131,6 +131,14 @@ def fourth_build_differs(site: Any) -> None:
         every_second_build_differs(site)
 
 
+@fault("build", mutants="M29")
+def build_from_timing_cache_differs(site: Any) -> None:
+    """Change a weight where the timing cache knows the layers already (issue 4798)."""
+    if site.kind == "build" and site.cache_hits:
+        site.memory["builds"] = 1  # the next one is a second build
+        every_second_build_differs(site)
+
+
 @fault("build")
 def build_fails_beside_another(site: Any) -> None:
     """Find no implementation once a second thread builds (issue 1594, where the process crashed)."""
