@@ -16,6 +16,7 @@ import pytest
 
 from pytest_trt import strategies
 from pytest_trt.check.concurrent import check_contexts, describe_refusal
+from pytest_trt.check.sequences import check_sequences
 
 from ._compatible import build_plain
 from ._relate import make_relate
@@ -44,6 +45,16 @@ def test_contexts_with_profiles_of_their_own(relate):
     """The same with dynamic shapes, each context on an optimization profile of its own (issue 2648)."""
     case = strategies.Case.parse(DYNAMIC)
     relate(case, check_contexts, DATA, more_profiles=(case.profile,) * len(DATA))
+
+
+def test_runs_that_follow_each_other(relate):
+    """One context on several streams and from thread to thread; runs enqueued before any is waited for; 52 changes of inputs.
+
+    Nothing more is asked than TensorRT allows: a run is waited for before the context goes to another stream or thread. On the
+    emulator, streams do their work when they are waited for; only a real GPU has runs that overlap.
+    """
+    verdict = relate(strategies.Case.parse(FIXED), check_sequences, DATA)
+    assert len(verdict.relations) == 5
 
 
 def test_an_enqueue_without_an_address_is_refused(trt_session):

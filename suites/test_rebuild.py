@@ -10,7 +10,13 @@ from __future__ import annotations
 import pytest
 
 from pytest_trt import strategies
-from pytest_trt.check.rebuild import check_rebuild, check_refit, why_no_refit
+from pytest_trt.check.rebuild import (
+    check_rebuild,
+    check_rebuild_from_cache,
+    check_refit,
+    why_no_cached_rebuild,
+    why_no_refit,
+)
 from pytest_trt.check.relations import check_scaling
 
 from ._relate import make_relate
@@ -37,6 +43,19 @@ def relate(trt_build, pytestconfig):
 def test_rebuilt_and_loaded_again(relate, text):
     """Two more builds, not from the plan cache: admissible answers, the same bits where nothing rounds."""
     relate(strategies.Case.parse(text), check_rebuild, DATA)
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_rebuilt_from_one_timing_cache(relate, text):
+    """Two more builds from the bytes of the timing cache that the first one filled (issue 4798)."""
+
+    def rebuild(subject, bases):
+        obstacle = why_no_cached_rebuild(subject)
+        if obstacle:
+            pytest.skip(f"not applicable: {obstacle}")
+        yield from check_rebuild_from_cache(subject, bases)
+
+    relate(strategies.Case.parse(text), rebuild, DATA)
 
 
 @pytest.mark.parametrize("text", CASES)

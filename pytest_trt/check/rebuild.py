@@ -64,6 +64,13 @@ def check_rebuild(
         yield RELOADED, next((each for each in found if each is not None), None)
 
 
+def why_no_cached_rebuild(subject: Subject) -> str:
+    """Return why engines from one timing cache cannot be compared here, in words; empty where they can."""
+    if subject.prepared.implicit:
+        return "implicit INT8 builds with a calibrator, whose table another build may not share"
+    return ""
+
+
 def check_rebuild_from_cache(
     subject: Subject, bases: Sequence[Base], rebuilds: int = REBUILDS
 ) -> Iterator[tuple[str, Broken | None]]:
