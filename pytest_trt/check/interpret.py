@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.check.graph import FLOAT_KINDS, Graph, Node
-from pytest_trt.numerics.bounds import Bound, Contract, either, store, widen
+from pytest_trt.numerics.bounds import Bound, Contract, either, sharpen, store, widen
 from pytest_trt.numerics.formats import FORMATS, Float64
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -163,7 +163,8 @@ def interpret(
                 result.unknown[node.op] += 1
             for name, bound in zip(node.outputs, made, strict=False):
                 if name:
-                    result.tensors[name] = _stored(graph, node, name, bound, kind, contract, keep)
+                    # One admissible value, by a certificate or by rounding: what reads it may be certified in its turn.
+                    result.tensors[name] = sharpen(_stored(graph, node, name, bound, kind, contract, keep))
     result.fast = fast and any(purpose == SINGLE_SUMS for _, purpose in memo)
     return result
 

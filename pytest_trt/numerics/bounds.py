@@ -219,6 +219,17 @@ def input_error(kind: str, values: Float64) -> float:
     return 0.0 if np.array_equal(round_to(values, "tf32"), values, equal_nan=True) else 2.0**-10
 
 
+def sharpen(bound: Bound) -> Bound:
+    """Return a float bound as exact by construction where each element has one admissible value, and a finite one."""
+    free = (bound.loose, bound.overflow, bound.requantised, bound.scale)
+    if bound.is_exact or bound.kind not in FORMATS or any(part is not None for part in free):
+        return bound
+    mid = bound.mid
+    if (bound.low == mid).all() and (bound.high == mid).all() and np.isfinite(mid).all():
+        return replace(bound, low=mid, high=mid, _lsb=[])
+    return bound
+
+
 def widen(bound: Bound, error: Float64 | float) -> Bound:
     """Return the bound with its interval made wider by `error` on both sides."""
     with np.errstate(invalid="ignore"):
