@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from pytest_trt.numerics.formats import Array
 from pytest_trt.strategies.assemble import OPSET, Assembly
 
 Dims = Sequence[int | str]
+Span = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 _IR_VERSION = 8
 _KINDS = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
@@ -28,7 +29,7 @@ def reals(shape: Sequence[int], seed: int = 0) -> Array:
     return np.asarray(np.random.default_rng([seed, len(shape)]).standard_normal(shape).astype(np.float32))
 
 
-def spans(shape: Sequence[int], most: int, best: int | None = None) -> tuple[tuple[int, ...], ...]:
+def spans(shape: Sequence[int], most: int, best: int | None = None) -> Span:
     """Return (min, opt, max) of an input for batches from 1 to `most`, best at `best`, by default its own."""
     item = tuple(shape[1:])
     return (1, *item), (shape[0] if best is None else best, *item), (most, *item)
@@ -66,10 +67,19 @@ class Net(Assembly):
         attributes = {"kernel_shape": [side, side], "pads": [side // 2] * 4, **attributes}
         return self.node("Conv", [data, factor, self.weights(f"{out}_b", (filters,), 1)], out, **attributes)
 
-    def linear(self, data: str, width: int, outs: int, out: str) -> str:
-        """Add a product with a matrix, and a bias."""
-        product = self.node("MatMul", [data, self.weights(f"{out}_w", (width, outs), width)], f"{out}_m")
+    def linear(self, data: str, width: int, outs: int, out: str, gain: int = 1) -> str:
+        """Add a product with a matrix, and a bias; real weights are smaller by the root of `gain`."""
+        factor = self.weights(f"{out}_w", (width, outs), width * gain)
+        product = self.node("MatMul", [data, factor], f"{out}_m")
         return self.node("Add", [product, self.weights(f"{out}_b", (outs,), 1)], out)
+
+    def split(self, data: str, sizes: Sequence[int], outs: Sequence[str], axis: int) -> tuple[str, ...]:
+        """Add a Split into parts of these lengths."""
+        lengths = self.constant(f"{outs[0]}_sizes", np.array(sizes, np.int64))
+        self.nodes.append(
+            helper.make_node("Split", [data, lengths], list(outs), name=f"split_{outs[0]}", axis=axis)
+        )
+        return tuple(outs)
 
     def shape(self, data: str, dims: Sequence[int], out: str) -> str:
         """Reshape; 0 keeps a dimension."""
@@ -106,14 +116,15 @@ class Net(Assembly):
         return self.node("Mul", [data, self.node("Sigmoid", [inner], f"{out}_g")], out)
 
     def build(
-        self, inputs: Mapping[str, Dims | tuple[Dims, str]], outputs: Mapping[str, Dims | tuple[Dims, str]]
+        self, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims], kinds: Mapping[str, str] | None = None
     ) -> ModelProto:
-        """Return the model; names among the dimensions are dynamic, a type beside them is another than float32."""
+        """Return the model; names among the dimensions are dynamic, `kinds` names the types that are not float32."""
+        given = kinds or {}
         graph = helper.make_graph(
             self.nodes,
             self.name,
-            [_value(name, dims) for name, dims in inputs.items()],
-            [_value(name, dims) for name, dims in outputs.items()],
+            [_value(name, dims, given) for name, dims in inputs.items()],
+            [_value(name, dims, given) for name, dims in outputs.items()],
             self.constants,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
@@ -122,10 +133,5 @@ class Net(Assembly):
         return model
 
 
-def _value(name: str, given: Any) -> Any:
-    dims, kind = (
-        given
-        if isinstance(given, tuple) and isinstance(given[-1], str) and not isinstance(given[0], (int, str))
-        else (given, "float32")
-    )
-    return helper.make_tensor_value_info(name, _KINDS[kind], list(dims))
+def _value(name: str, dims: Dims, kinds: Mapping[str, str]) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, _KINDS[kinds.get(name, "float32")], list(dims))
