@@ -313,3 +313,72 @@ def test_a_plugin_that_says_nothing_is_not_added(capsys):
     with pytest.raises(UnsupportedError, match="did not take the plugin"):
         build_added(counting, model.SerializeToString(), FIELDS, PROFILE)
     capsys.readouterr()
+
+
+def test_on_a_device_plugins_get_addresses_of_device_memory():
+    """Host memory stands for the device's; each layer's buffers are taken once and used again."""
+    rt = runtime()
+    device = rt.trt.get_plugin_registry()._host.device
+    device.name = "cuda:0"
+    counting = Counting(rt, "V3")
+    with counting.registered():
+        session = Session(rt, build_counted(rt, counting, "parsed", FIELDS))
+        for rows in (1, 2, 1):
+            assert np.array_equal(session.run({"x": X[:rows]})["y"], -(X[:rows] / 2 + 3))
+        taken = len(device._blocks)
+        assert taken == 4  # an input and an output, and again when they grew
+        session.run({"x": X})
+        assert len(device._blocks) == taken
+        session.close()
+
+
+def test_fields_and_descriptions_behave_as_those_of_the_bindings():
+    trt = runtime().trt
+    empty = trt.PluginField("name")
+    assert (empty.name, empty.data, empty.size, empty.type) == ("name", None, 0, trt.PluginFieldType.UNKNOWN)
+    empty.name, empty.type, empty.data = "other", trt.PluginFieldType.INT32, np.array([1, -2], np.int32)
+    assert (empty.name, empty.data.tolist(), empty.size) == ("other", [1, -2], 2)
+    fields = trt.PluginFieldCollection([empty])
+    fields.append(trt.PluginField("last"))
+    fields.extend([trt.PluginField("more")])
+    fields.insert(0, trt.PluginField("first"))
+    assert [field.name for field in fields] == ["first", "other", "last", "more"] and bool(fields)
+    assert fields.pop().name == "more" and fields.pop(0).name == "first"
+    fields[0] = trt.PluginField("set")
+    assert [field.name for field in trt.PluginFieldCollection_(fields)] == ["set", "last"]
+    fields.clear()
+    assert len(fields) == 0 and len(trt.PluginFieldCollection_(fields)) == 0
+    desc, dynamic = trt.PluginTensorDesc(), trt.DynamicPluginTensorDesc()
+    desc.dims, desc.type, desc.scale, desc.format = (2, 3), trt.DataType.HALF, 0.5, trt.TensorFormat.CHW2
+    dynamic.desc, dynamic.min, dynamic.opt, dynamic.max = desc, (1, 3), (2, 3), (4, 3)
+    assert (tuple(dynamic.desc.dims), dynamic.desc.type, dynamic.desc.scale) == (
+        (2, 3),
+        trt.DataType.HALF,
+        0.5,
+    )
+    assert dynamic.desc.format == trt.TensorFormat.CHW2
+    assert [tuple(dims) for dims in (dynamic.min, dynamic.opt, dynamic.max)] == [(1, 3), (2, 3), (4, 3)]
+
+
+def test_expressions_of_dimensions():
+    trt = runtime().trt
+    builder, operation = trt.IExprBuilder(), trt.DimensionOperation
+    seven, two = builder.constant(7), builder.constant(2)
+    want = {
+        "SUM": 9,
+        "PROD": 14,
+        "MAX": 7,
+        "MIN": 2,
+        "SUB": 5,
+        "EQUAL": 0,
+        "LESS": 0,
+        "CEIL_DIV": 4,
+        "FLOOR_DIV": 3,
+    }
+    assert want.keys() == operation.__members__.keys()
+    for name, value in want.items():
+        made = builder.operation(getattr(operation, name), seven, two)
+        assert made.is_constant() and made.get_constant_value() == value and not made.is_size_tensor()
+    dims = trt.DimsExprs(2)
+    dims[1] = seven
+    assert len(dims) == 2 and dims[1].get_constant_value() == 7
