@@ -32,6 +32,7 @@ _SHAPE_OPERANDS = {
     for name in ("Expand", "OneHot", "Reshape", "Split", "Squeeze", "Tile", "TopK", "Unsqueeze", "Upsample")
 } | {
     "ConstantOfShape": slice(0, 1),
+    "Loop": slice(0, 2),
     "Pad": slice(1, 2),
     "Range": slice(0, 3),
     "Resize": slice(2, 4),
@@ -185,7 +186,11 @@ class Core:
     ) -> tuple[Arrays, Arrays]:
         """Return stored outputs and carried debug tensors, each step shown to `observe`."""
         carried = self._stepping().run_steps(self.carried(stored), observe, foreign)
-        return self.stored(carried), {name: carried[name] for name in self.debug_names if name in carried}
+        shown = {name: carried[name] for name in self.debug_names if name in carried}
+        doubles = {
+            name: array.astype(np.float32) for name, array in shown.items() if array.dtype == np.float64
+        }
+        return self.stored(carried), shown | doubles  # TensorRT has no double: such tensors are told in float
 
     @property
     def stepping(self) -> Program:
@@ -234,14 +239,21 @@ class Core:
         """Run on zeros to learn the shapes; where they follow from values they stay unknown."""
         data = any(node.op_type in _DATA_DEPENDENT for node in self.graph.nodes)
         if data or self.recipes or self._shaped_by_inputs():
-            return {port.name: port.shape for port in self.outputs if port.name not in known}
+            return self._open_ended(known)
         zeros = {port.name: np.zeros(inputs[port.name], port.kind) for port in self.inputs}
         try:
             return {name: array.shape for name, array in self.run(zeros).items()}
-        except (
-            Exception
-        ):  # ONNX Runtime has a class per error; a size of zero that is none says that values matter
-            return {port.name: port.shape for port in self.outputs if port.name not in known}
+        except Exception:
+            # ONNX Runtime has a class per error. It refuses zeros where a value is a size or a step.
+            return self._open_ended(known)
+
+    def _open_ended(self, known: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the other outputs with -1 where values decide; of an unknown rank nothing else is known."""
+        return {
+            port.name: port.shape if self._is_static(port) else (UNKNOWN,)
+            for port in self.outputs
+            if port.name not in known
+        }
 
     def _shaped_by_inputs(self) -> bool:
         """Whether the values of an input say how large another tensor is: sizes, and scales of Resize in float."""
