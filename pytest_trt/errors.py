@@ -113,3 +113,7 @@ class CalibrationWarning(TrtWarning):
 
 class FallbackWarning(TrtWarning):
     """A builder that was free to choose used the precision asked for in no layer."""
+
+
+class GoldenError(TrtError):
+    """A golden cannot be read, written or used: it is damaged, of another schema, too large, or not one at all."""
