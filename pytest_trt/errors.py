@@ -117,3 +117,7 @@ class FallbackWarning(TrtWarning):
 
 class GoldenError(TrtError):
     """A golden cannot be read, written or used: it is damaged, of another schema, too large, or not one at all."""
+
+
+class GoldenMissing(GoldenError):
+    """There is no golden of that key in the store."""

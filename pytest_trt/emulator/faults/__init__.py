@@ -36,6 +36,7 @@ MODULES = (
     "sequences",
     "views",
     "dumps",
+    "drift",
 )
 
 for _name in MODULES:

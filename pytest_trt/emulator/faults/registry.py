@@ -38,6 +38,7 @@ OTHER_FAMILIES = (
     "execution",
     "plugin",
     "log",
+    "drift",
 )
 
 
