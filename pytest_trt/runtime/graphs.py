@@ -74,19 +74,25 @@ class CapturedRun:
         self.session = session
         self._graph, self._exec = ctypes.c_void_p(), ctypes.c_void_p()
         session.run(inputs)
-        stream = ctypes.c_void_p(session.stream.handle)
-        with session.memory.active(), session.rt.logger.call():
+        try:
+            self.nodes = self._capture()
+        except ExecutionError:
+            self.close()
+            raise
+
+    def _capture(self) -> int:
+        """Capture one enqueue, make it ready to start, and return how many nodes it has."""
+        stream, count = ctypes.c_void_p(self.session.stream.handle), ctypes.c_size_t()
+        with self.session.memory.active(), self.session.rt.logger.call():
             self._do("cuStreamBeginCapture_v2", stream, ctypes.c_int(_THREAD_LOCAL))
-            taken = session.context.execute_async_v3(session.stream.handle)
+            taken = self.session.context.execute_async_v3(self.session.stream.handle)
             self._do("cuStreamEndCapture", stream, ctypes.byref(self._graph), asked=bool(taken))
             if not taken:
                 raise ExecutionError(
                     "TensorRT did not let its enqueue be captured (execute_async_v3 returned False)"
                 )
-            count = ctypes.c_size_t()
             self._do("cuGraphGetNodes", self._graph, None, ctypes.byref(count))
-            self.nodes = int(count.value)
-            if not self.nodes:
+            if not count.value:
                 raise ExecutionError(
                     "the captured CUDA graph is empty",
                     why="the engine was loaded for another device or enqueued on another stream",
@@ -94,6 +100,7 @@ class CapturedRun:
             self._do(
                 "cuGraphInstantiateWithFlags", ctypes.byref(self._exec), self._graph, ctypes.c_ulonglong(0)
             )
+        return int(count.value)
 
     def _do(self, name: str, *arguments: Any, asked: bool = True) -> None:
         status = int(getattr(self._driver, name)(*arguments))

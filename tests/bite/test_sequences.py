@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from pytest_trt.cases.triggers import TRIGGERS, Inapplicable, Trial
 from pytest_trt.check import memory_guard, rebuild, sequences
 from pytest_trt.check.memory_guard import check_memory
 from pytest_trt.check.parallel_builds import describe_parallel_builds
@@ -168,15 +169,13 @@ def test_what_grows_in_every_batch_is_a_leak_and_else_nothing():
 
 
 class Driver:
-    """A CUDA driver whose graphs are what `replayed` says: the enqueue itself, nothing, or the first inputs again."""
+    """A CUDA driver whose graphs are what `replayed` says: the enqueue itself, or nothing."""
 
     def __init__(self, session, replayed="run", nodes=3, begun=0):
         self.session, self.replayed, self.nodes, self.begun = session, replayed, nodes, begun
-        self.first = None
         self.destroyed = []
 
     def cuStreamBeginCapture_v2(self, stream, mode):
-        self.first = self.session.read_inputs if self.replayed == "first inputs" else None
         return self.begun
 
     def cuStreamEndCapture(self, stream, graph):
@@ -226,6 +225,20 @@ def test_a_replay_that_runs_nothing_shows_by_the_poison():
 def test_a_capture_that_caught_nothing_is_an_error(how, words):
     with pytest.raises(ExecutionError, match=words):
         replays(**how)
+
+
+def test_a_hardware_compatible_engine_whose_third_enqueue_fails():
+    each = TRIGGERS["a_hardware_compatible_engine"]
+
+    def provoke(gpu, *faults):
+        made = Settings(runtime="emulator", gpu=gpu, faults=faults)
+        each.provoke(Trial(Workbench(made, discover(made)), "fp32"))
+
+    provoke("a100")
+    with pytest.raises(ExecutionError, match="did not enqueue"):
+        provoke("a100", SHIPPED + "third_enqueue_fails")
+    with pytest.raises(Inapplicable, match="no hardware-compatible engines for t4"):
+        provoke("t4")
 
 
 def test_builders_in_threads():
