@@ -13,7 +13,7 @@ _WIDTHS = (4, 6, 12)
 @trigger("B22", precisions="fp32 fp16", fidelity=CONFIGURATION, faults="only_the_largest_extents_right")
 def every_width_of_a_profile(trial: Trial) -> None:
     """Images as narrow as the profile allows, and wider ones, give what engines for their width alone give, in its shape."""
-    net = Net("wide")
+    net = Net("wide", top=1)
     inner = net.node("Relu", [net.conv("x", 3, 8, "c1", 3)], "r1")
     inner = net.node("MaxPool", [inner], "p", kernel_shape=[2, 2], strides=[2, 2])
     net.conv(inner, 8, 4, "y", 3)
