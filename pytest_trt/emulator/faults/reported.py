@@ -259,6 +259,15 @@ def or_takes_its_first_operand(site: Any) -> None:
 
 
 @fault("operator")
+def boolean_output_left_false(site: Any) -> None:
+    """Write the first quarter of a boolean output, and False behind it (issue 4512)."""
+    if site.kind == "execute":
+        for array in site.outputs.values():
+            if array.dtype == np.bool_ and array.size > 1:
+                array.reshape(-1)[-(-array.size // 4) :] = False
+
+
+@fault("operator")
 def scalar_output_zero(site: Any) -> None:
     """Write 0 to an output that has no dimensions (issue 4473)."""
     if site.kind == "execute":
