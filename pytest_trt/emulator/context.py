@@ -40,6 +40,12 @@ class ExecutionContext(ContextState):
                 "WARNING",
                 "Using default stream in enqueueV3() may lead to performance issues due to extra waiting",
             )
+        if asked.captures and (launch.must_wait or not self._runs):
+            return self._error(
+                "FAILED_EXECUTION", where, "Cuda Runtime (operation not permitted when stream is capturing)"
+            )
+        if asked.captures and not asked.records:
+            return True
         self._log_layers(asked)
         self._watch_inputs(launch, asked)
         if asked.waits:
@@ -105,6 +111,8 @@ class ExecutionContext(ContextState):
             "debug_sync": self.debug_sync,
             "logs_layers": stream is None and self.debug_sync,
             "event_fires": "read",
+            "captures": stream is not None and self._host.device.is_capturing(stream),
+            "records": True,
         }
         if not self._host.faults:
             return SimpleNamespace(**fields)

@@ -53,7 +53,8 @@ class Site:
     `enqueue` is visited when a run is asked for, before anything is computed: `synchronous` tells `execute_v2`, `missing` is
     the list of tensors that lack an address (one that a fault takes out gets memory of its own), `waits` set to True makes the
     enqueue wait for the stream, `debug_sync` is that of the context and `logs_layers` whether each layer is logged,
-    `event_fires` says when the event of consumed inputs does: at `read`, at `enqueue` or `never`. `debug` is visited for each
+    `event_fires` says when the event of consumed inputs does: at `read`, at `enqueue` or `never`. `captures` tells that the
+    stream is recorded for a graph; with `records` set to False this run is left out of it. `debug` is visited for each
     debug tensor of a run that somebody listens to: its `name`, whether it `is_on`, its `values`, those of `others`, and in
     `calls` how often the listener is called.
 
