@@ -11,8 +11,8 @@ import onnx
 
 from pytest_trt.cases.nodes import NodeCase, node_cases
 from pytest_trt.cases.nodes_known import KNOWN, SEEN_WITH, find_known
+from pytest_trt.cases.nodes_table import BAD, Table, line_of, read_table
 from pytest_trt.check.named import Checked
-from pytest_trt.check.nodes_table import BAD, Table, line_of, read_table
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import Runtime
 
