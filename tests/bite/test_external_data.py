@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pytest_trt.check import oversize
+from pytest_trt.check.workbench import Workbench
 from pytest_trt.emulator import faults
 from pytest_trt.emulator.faults import large
-from pytest_trt.errors import UnsupportedError
+from pytest_trt.errors import ModelError, UnsupportedError
 from pytest_trt.records import Settings
 from pytest_trt.runtime.build import BuildRequest, build_plan
 from pytest_trt.runtime.load import discover
@@ -104,3 +105,14 @@ def test_checks_of_aoversize_are_broken(tmp_path, monkeypatch):
     assert oversize.LARGE_BUILDS in broken(oversize.check_large(rt, tmp_path))
     monkeypatch.setattr("pytest_trt.runtime.external.ONE_PIECE", 1)
     assert broken(oversize.check_large(rt, tmp_path)) == {oversize.LARGE_BUILDS}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_check_of_a_file_takes_its_weights_from_beside_it(precision, tmp_path):
+    settings = Settings(runtime="emulator", gpu="t4")
+    workbench = Workbench(settings, discover(settings))
+    path = suite.save(tmp_path)
+    assert workbench.judge(path, precision=precision, data=("int_small",)).status == "conforms"
+    (tmp_path / suite.WEIGHTS).write_bytes(b"short")
+    with pytest.raises(ModelError, match="weights of tensor 'first' are cut"):
+        workbench.judge(path, precision=precision, data=("int_small",))
