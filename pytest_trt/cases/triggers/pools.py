@@ -21,7 +21,7 @@ def _halving(batch: int, width: int) -> ModelProto:
     return net([pool], {"x": [batch, 1, 1, width]}, {"y": [batch, 1, 1, width // 2]})
 
 
-@trigger("B44", precisions="fp32 fp16", faults="rows_shifted_at_batch_65536")
+@trigger("B44", precisions="fp32 fp16", faults="rows_shifted_at_batch_65536 pool_refused_at_batch_65536")
 def average_pool_takes_batches_around_65536(trial: Trial) -> None:
     """AveragePool builds and is right at batches of 65535, 65536 and 65537."""
     for batch in (65535, 65536, 65537):
@@ -30,7 +30,9 @@ def average_pool_takes_batches_around_65536(trial: Trial) -> None:
         trial.check(model, {"x": integers((batch, 1, 1, 4), 8)})
 
 
-@trigger("B44", fidelity=REPRODUCER, faults="rows_shifted_at_batch_65536", seldom=True)
+@trigger(
+    "B44", fidelity=REPRODUCER, faults="rows_shifted_at_batch_65536 pool_refused_at_batch_65536", seldom=True
+)
 def average_pool_takes_the_reported_batch(trial: Trial) -> None:
     """AveragePool of (65536, 1, 1, 512) builds, and gives the means of neighbours to the bit."""
     model = _halving(65536, 512)
