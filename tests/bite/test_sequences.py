@@ -156,16 +156,20 @@ def memory(*faults):
 
 
 def test_contexts_that_leak():
-    assert memory() == [None]
-    (words,) = memory(SHIPPED + "contexts_leak")
-    assert words.startswith("the process keeps at least ")
-    assert 32_000 < int(words.split()[5]) < 80_000  # 64 KiB of each
+    assert set(memory()) == {None}
+    (words,) = {
+        words for words in memory(SHIPPED + "contexts_leak") if words and words.startswith("the heap")
+    }
+    assert 60_000 < int(words.split()[5]) < 80_000  # 64 KiB of each
 
 
-def test_what_grows_in_every_batch_is_a_leak_and_else_nothing():
-    grow = memory_guard.steady_growth
-    assert grow([0, 8, 24, 28]) == 4
-    assert grow([0, 8, 8, 24]) == grow([0, 8, 4, 24]) == grow([5]) == 0
+def test_what_grows_in_eight_of_ten_batches_is_a_leak_and_else_nothing():
+    def grown(*batches):
+        return memory_guard.steady_growth(np.cumsum([1 << 30, *batches]).tolist())
+
+    page = memory_guard.CYCLES * memory_guard.LEAST_BYTES
+    assert grown(*[page] * 10) == grown(0, -page, *[2 * page] * 7, page) == 512
+    assert grown(0, 0, 0, *[page] * 7) == grown(*[page - 1] * 10) == grown() == 0
 
 
 class Driver:
