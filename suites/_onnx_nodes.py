@@ -45,8 +45,7 @@ def judge_table(table: Table) -> list[Checked]:
     """Return what is wrong in a table: numbers, crashes, and known cases that end otherwise than they are known to."""
     rows: list[Checked] = []
     for name, row in table.rows.items():
-        known = find_known(name, table.product)
-        if known is not None and known.outcome == row.outcome:
+        if find_known(name, table.product, row.outcome) is not None:
             rows.append((KNOWN_CASES, None))
             continue
         check = ALIVE if row.outcome in BAD[1:] else NUMBERS

@@ -84,8 +84,7 @@ def _make(given: argparse.Namespace) -> int:
     for name, row in table.rows.items():
         if row.outcome not in BAD:
             continue
-        known = find_known(name, table.product)
-        is_known = known is not None and known.outcome == row.outcome
+        is_known = find_known(name, table.product, row.outcome) is not None
         bad += not is_known
         print(f"{row.outcome}{' as known' if is_known else ''}: {name}: {row.words}")
     if given.out is not None:
