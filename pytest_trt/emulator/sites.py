@@ -81,10 +81,11 @@ class Site:
     reports it. `to` says where the line goes, once for each mention: `logger`, `recorder` (errors only). `is_second` tells
     whether the object was made with another logger than the one that was registered first, `thread_id` who says it.
 
-    `plugin` is visited at each `stage` in the life of a Python plugin, with its `node_name`. `serialize`: `plugin` and the `fields`
-    that go into the plan, as (name, type, hexadecimal bytes, size), of a V2 plugin one without a name. `load`: the `creator`,
-    None where none is found. `attach`, for a new context: the engine's `plugin`; what is put into `attached` runs in place of
-    a clone. `enqueue`: the `plugin` that runs. `terminate` and `destroy`: the `plugin` to which this was done just now.
+    `plugin` is visited at each `stage` in the life of a Python plugin, with its `node_name`. `serialize`: `plugin` and the
+    `fields` that go into the plan, as (name, type, hexadecimal bytes, size), of a V2 plugin one without a name. `load`: the
+    `creator`, None where none is found. `attach`, for a new context: the engine's `plugin`; what is put into `attached` runs in
+    place of a clone. `enqueue`: the `plugin` that runs. `terminate` and `destroy`: the `plugin` to which this was done just
+    now.
     """
 
     def __init__(self, kind: str, precision: str, gpu: str, rng: np.random.Generator, **fields: Any) -> None:
