@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from pytest_trt.marks import Marks
 
 MULTIPLIED = frozenset(
-    {"trt_precision", "trt_build", "trt_session", "trt_check", "trt_accuracy", "trt_golden"}
+    {"trt_precision", "trt_build", "trt_session", "trt_check", "trt_accuracy", "trt_golden", "trt_layers"}
 )
 OURS = MULTIPLIED | {
     name for module in (fixtures, studies) for name in vars(module) if name.startswith("trt_")
 }
 
 # Behind these a model is rewritten to a precision.
-REWRITING = frozenset({"trt_build", "trt_session", "trt_check", "trt_engine", "trt_builder", "trt_accuracy"})
+REWRITING = frozenset(
+    {"trt_build", "trt_session", "trt_check", "trt_engine", "trt_builder", "trt_accuracy", "trt_layers"}
+)
 
 
 def multiply(metafunc: pytest.Metafunc, session: Session) -> None:

@@ -16,6 +16,8 @@ LINES: tuple[str, ...] = (
     "trt_tolerance(atol=None, rtol=None, why=): judge by this allowance instead of the derived interval; why "
     "is required and printed",
     "trt_data(*kinds): batteries or kinds of data of this test's checks, instead of --trt-data",
+    "trt_log(allow=[...], fail=None): regular expressions of TensorRT log lines that are expected; which unexpected ones "
+    "fail the test: 'WARNING', 'ERROR', None",
     "faq(number): the claim of the TensorRT FAQ that the test checks",
     "bug(id): the public bug that the test checks",
 )

@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_trt.errors import SettingsError
-from pytest_trt.settings import BATTERIES, DATA_KINDS, REQUIREMENTS
-
-# How many items the FAQ has, and how many public bugs are in the table; the tables themselves are not read to parse a word.
-FAQ_ITEMS = 18
-BUGS = 58
+from pytest_trt.settings import BATTERIES, DATA_KINDS, GOOD_CLAIMS, REQUIREMENTS, read_claim
 
 
 class Source(NamedTuple):
@@ -171,14 +167,12 @@ def parse_claims(words: list[str], source: Source) -> tuple[str, ...]:
     """Return names of FAQ claims (`faq-7`), of public bugs (`B02`), or of a project's own `bug` markers."""
     found = []
     for word in split_commas(words) or [""]:
-        faq = re.fullmatch(r"(?i)faq-?0*(\d+)", word)
-        bug = re.fullmatch(r"[bB](\d{1,3})", word)
-        good = 1 <= int(faq[1]) <= FAQ_ITEMS if faq else 1 <= int(bug[1]) <= BUGS if bug else bool(word)
-        if not good:
+        name = read_claim(word)
+        if not name:
             raise SettingsError(
                 f"{source.where}: {word!r} is unknown",
-                why=f"good values: faq-1 to faq-{FAQ_ITEMS}, B01 to B{BUGS}, or what a `bug` marker of yours says",
+                why=f"good values: {GOOD_CLAIMS}, or what a `bug` marker of yours says",
                 mend="python -m pytest_trt claims lists them",
             )
-        found.append(f"faq-{int(faq[1])}" if faq else f"B{int(bug[1]):02}" if bug else word)
+        found.append(name)
     return tuple(dict.fromkeys(found))

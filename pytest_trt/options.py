@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_trt.errors import SettingsError
 from pytest_trt.option_words import (
-    BUGS,
-    FAQ_ITEMS,
     Parse,
     Source,
     one_of,
@@ -31,6 +29,7 @@ from pytest_trt.settings import (
     BATTERIES,
     BUDGETS,
     DATA_KINDS,
+    GOOD_CLAIMS,
     PRECISIONS,
     RUNGS,
     RUNTIMES,
@@ -222,7 +221,7 @@ OPTIONS: tuple[Option, ...] = (
         "trt_claim",
         "claims",
         "LIST",
-        f"only the tests of these claims of the FAQ (faq-1 to faq-{FAQ_ITEMS}) or public bugs (B01 to B{BUGS}); default all",
+        f"only the tests of these claims of the FAQ or public bugs: {GOOD_CLAIMS}; default all",
         parse_claims,
         many=True,
     ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt import hookspecs, markers, options
+from pytest_trt import hookspecs, logs, markers, options
 from pytest_trt.collecting import deselect, multiply, read_marks, rewrites
 from pytest_trt.errors import SettingsError
 from pytest_trt.fixtures import (
@@ -27,6 +27,7 @@ from pytest_trt.fixtures import (
     trt_settings,
     trt_stream,
 )
+from pytest_trt.layers import trt_layers
 from pytest_trt.report.ledger import CLAIMS, MISSING, PROPERTY
 from pytest_trt.session import KEY, Running, Session, precision_of, session_of
 from pytest_trt.studies import trt_accuracy, trt_audit, trt_fp16_report, trt_lint
@@ -60,6 +61,7 @@ __all__ = [
     "trt_engine",
     "trt_fp16_report",
     "trt_gpu",
+    "trt_layers",
     "trt_lint",
     "trt_precision",
     "trt_runtime",
@@ -77,6 +79,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Register our options and ini keys."""
     options.add_options(parser)
+    logs.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,6 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
     session = config.stash[KEY] = Session(config, resolved)
     if not is_worker(config):
         config.pluginmanager.register(Summary(session), "trt-summary")
+    logs.register(config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

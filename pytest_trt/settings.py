@@ -48,6 +48,21 @@ BATTERIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
+# How many items the FAQ has, and how many public bugs are in the table; the tables themselves are not read to parse a word.
+FAQ_ITEMS = 18
+BUGS = 58
+GOOD_CLAIMS = f"faq-1 to faq-{FAQ_ITEMS}, B01 to B{BUGS}"
+
+
+def read_claim(word: str) -> str:
+    """Return the name of a claim (`faq-7`) or of a public bug (`B02`), empty if out of range; any other word as it is."""
+    kind, number = ("faq-", word[4:]) if word[:4].lower() == "faq-" else (word[:1].upper(), word[1:])
+    if kind not in ("faq-", "B") or not number.isdigit():
+        return word
+    if not 1 <= int(number) <= (FAQ_ITEMS if kind == "faq-" else BUGS):
+        return ""
+    return f"faq-{int(number)}" if kind == "faq-" else f"B{int(number):02}"
+
 
 @dataclass(frozen=True)
 class Budget:

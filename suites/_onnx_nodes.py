@@ -11,8 +11,8 @@ import onnx
 
 from pytest_trt.cases.nodes import NodeCase, node_cases
 from pytest_trt.cases.nodes_known import KNOWN, SEEN_WITH, find_known
+from pytest_trt.cases.nodes_table import BAD, Table, line_of, read_table
 from pytest_trt.check.named import Checked
-from pytest_trt.check.nodes_table import BAD, Table, line_of, read_table
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import Runtime
 
@@ -45,8 +45,7 @@ def judge_table(table: Table) -> list[Checked]:
     """Return what is wrong in a table: numbers, crashes, and known cases that end otherwise than they are known to."""
     rows: list[Checked] = []
     for name, row in table.rows.items():
-        known = find_known(name, table.product)
-        if known is not None and known.outcome == row.outcome:
+        if find_known(name, table.product, row.outcome) is not None:
             rows.append((KNOWN_CASES, None))
             continue
         check = ALIVE if row.outcome in BAD[1:] else NUMBERS

@@ -42,6 +42,15 @@ SMI = {
         "2024/05/31 12:00:00.123, 97, 1590, 5000, 69.51, 71, 0x0000000000000004\n",
         (_FULL,),
     ),
+    "recorded on an H200, asked for clocks_throttle_reasons.active": (
+        f"{_HEAD}, clocks_event_reasons.active\n"
+        "2026/11/23 03:23:40.943, 0 %, 345 MHz, 3201 MHz, 98.78 W, 34, 0x0000000000000001\n",
+        (SmiSample(datetime(2026, 11, 23, 3, 23, 40, 943000), 0.0, 345.0, 3201.0, 98.78, 34.0, 0x1),),
+    ),
+    "recorded on an H200, nounits": (
+        f"{_HEAD}, clocks_event_reasons.active\n2026/11/23 03:23:40.972, 0, 345, 3201, 97.04, 34, 0x0000000000000001\n",
+        (SmiSample(datetime(2026, 11, 23, 3, 23, 40, 972000), 0.0, 345.0, 3201.0, 97.04, 34.0, 0x1),),
+    ),
     "what is not told": (
         f"{_HEAD}, clocks_throttle_reasons.active\n"
         "2024/05/31 12:00:00.123, [Not Supported], [N/A], [N/A], [Unknown Error], N/A, [Not Supported]\n",

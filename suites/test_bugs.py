@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_trt.cases.triggers import TRIGGERS, Inapplicable, Trial
-from pytest_trt.errors import TrtError, UnsupportedError
+from pytest_trt.errors import InputError, ModelError, SettingsError, TrtError, UnsupportedError, UsageError
 from pytest_trt.fixtures import record_verdict, replay_of
 from pytest_trt.report.ledger import FIDELITY
 from pytest_trt.session import session_of
@@ -43,6 +43,8 @@ def test_bug(trt_build, trt_precision, provoked, request):
         if trial.rt.emulated:
             raise
         pytest.skip(f"not applicable: {error.what}")
+    except (InputError, ModelError, SettingsError, UsageError):
+        raise  # of the trigger itself
     except TrtError as error:
         error.what = f"bug {provoked.bug} is present: {error.what}"
         raise

@@ -15,6 +15,7 @@ from pytest_trt.check.modes import check_debug_sync, check_early, check_input_ev
 
 from ._execute import addresses, chain_for
 from ._named import demand
+from ._refused import known_refusals
 from ._relate import make_relate
 
 CASE = "conv_add_relu-n3-c8-o1-i6x5-k3-lo0-hi1-w_int-s1"
@@ -27,7 +28,9 @@ pytestmark = pytest.mark.faq(8)
 def session(trt_session, trt_runtime):
     """An engine of a chain of products, and its context."""
     model, _ = chain_for(trt_runtime)
-    with trt_session(model, precision="fp32") as made:
+    with known_refusals(trt_runtime, model, "fp32"):
+        made = trt_session(model, precision="fp32")
+    with made:
         yield made
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_trt.check.oversize import lacks_room
+from pytest_trt.runtime.contained import DONE, run_contained
 from pytest_trt.runtime.streaming import can_stream
 
 from ._external_data import check_external, check_stream
-from ._large_model import check_large, lacks_room
 from ._named import demand
 
 
@@ -54,4 +55,11 @@ def test_model_above_2_gib(trt_runtime, targeted, trt_settings, tmp_path, reques
     lack = lacks_room(trt_settings.budget, tmp_path)
     if lack:
         pytest.skip(lack)
-    demand(check_large(targeted, tmp_path), request)
+    (ended,) = run_contained(
+        "pytest_trt.check.oversize:checker",
+        {"large": str(tmp_path)},
+        arguments={"gpu": targeted.gpu.name},
+        timeout=1800,
+    )
+    assert ended.how == DONE, f"{ended.how}: {ended.words} {ended.printed}"
+    demand([(check, wrong) for check, wrong in ended.value], request)

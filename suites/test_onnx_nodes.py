@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt.check.nodes_table import BUILD, EXECUTE, make_table
+from pytest_trt.cases.nodes_table import BUILD, EXECUTE, make_table
 from pytest_trt.report.sections import attach
 
 from ._named import demand

@@ -34,6 +34,7 @@ CHECKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             concurrent.SYNCHRONOUS,
             relations.REPEAT,
             sequences.FOLLOWS,
+            sequences.REFUSED,
             replays.REPLAYED,
             "nan",
             *FAILED_RUN,

@@ -167,7 +167,7 @@ def node_cases() -> tuple[NodeCase, ...]:
         warnings.simplefilter("ignore")
         from onnx.backend.test.loader import load_model_tests
 
-        raw = {case.name: case for case in load_model_tests(kind="node")}
+        raw: dict[str, Any] = {case.name: case for case in load_model_tests(kind="node")}
     if not raw:
         raise SettingsError(f"onnx {onnx.__version__} has no node cases", mend="pip install -U onnx")
     cases = []

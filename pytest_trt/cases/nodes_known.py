@@ -38,6 +38,9 @@ _STEPS = (
 )
 _RESIZE = "the case divides by scale * length, which is no whole number; ONNX Runtime divides by the output's length"
 _CANCELS = "sums that cancel: the expected 0 is met within rounding of its terms, which 1e-7 does not cover"
+# The frame length is a constant only where the API has no int64, as in TensorRT 8.6.
+_ONESIDED = "with a constant frame length the emulator's shape inference counts both sides of a spectrum, the run gives one"
+_SEEN_8 = f"emulated TensorRT 8.6.1, {_SEEN}"
 _STFT = "https://onnx.ai/onnx/operators/onnx__STFT.html"
 
 KNOWN = (
@@ -67,11 +70,14 @@ KNOWN = (
         "https://github.com/onnx/onnx/issues/2462",
         _SEEN,
     ),
+    KnownCase("test_stft", "emulator", "crashed", _ONESIDED, _STFT, _SEEN_8),
     KnownCase("test_stft", "emulator", "wrong", _CANCELS, _STFT, _SEEN),
+    KnownCase("test_stft_with_window", "emulator", "crashed", _ONESIDED, _STFT, _SEEN_8),
     KnownCase("test_stft_with_window", "emulator", "wrong", _CANCELS, _STFT, _SEEN),
 )
 
 
-def find_known(name: str, product: str) -> KnownCase | None:
-    """Return the row of a case on a product, None where there is none."""
-    return next((row for row in KNOWN if (row.name, row.product) == (name, product)), None)
+def find_known(name: str, product: str, outcome: str) -> KnownCase | None:
+    """Return the row of a case that ends so on a product, None where there is none."""
+    wanted = (name, product, outcome)
+    return next((row for row in KNOWN if (row.name, row.product, row.outcome) == wanted), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ class DumpedTensor:
     layer: str
     op: str
     kind: str
-    values: Array
+    values: Array = field(repr=False)
     status: str
     error: float
     limit: float
@@ -88,7 +88,7 @@ class LayerDump:
     """
 
     rows: tuple[DumpedTensor, ...]
-    outputs: Mapping[str, Array]
+    outputs: Mapping[str, Array] = field(repr=False)
     how: str
     wrong: str
     bisection: Bisection | None

@@ -22,7 +22,7 @@ from pytest_trt.errors import ModelError
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.precision.graph import array_of
 from pytest_trt.precision.sixteen import FOLDED
-from pytest_trt.runtime.external import load_whole
+from pytest_trt.runtime.external import check_one_piece, held_bytes, load_whole
 
 ModelSource = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 
@@ -85,9 +85,10 @@ def _parsed(data: bytes, name: str) -> onnx.ModelProto:
 def _checked(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     if not model.graph.node:
         raise ModelError(f"{name} holds no ONNX graph", why="the graph has no nodes")
+    check_one_piece(held_bytes(model), name)
     try:
         onnx.checker.check_model(model)
-    except Exception as error:  # ValidationError, and ValueError for models over 2 GB
+    except Exception as error:  # ValidationError, and ValueError
         words = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ModelError(f"{name} is not a valid ONNX model", why=words[:3]) from None
     # Parsers inline local functions as well; a rewrite would lose them.

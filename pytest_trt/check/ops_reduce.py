@@ -160,10 +160,12 @@ def _reduce_extreme(step: Step) -> list[Bound]:
     if empty and step.kind not in FLOAT_KINDS:
         return []
     # ONNX ReduceMax-20, ReduceMin-20: of nothing it is the infinity that changes nothing.
-    start = {"initial": -np.inf if is_max else np.inf} if empty else {}
+    nothing = -np.inf if is_max else np.inf
 
     def pick(values: Float64) -> Float64:
-        return np.asarray((np.max if is_max else np.min)(values, axis=axes, keepdims=True, **start))
+        if empty:
+            values = np.full([1 if a in axes else n for a, n in enumerate(values.shape)], nothing)
+        return np.asarray((np.max if is_max else np.min)(values, axis=axes, keepdims=True))
 
     open_ = either(x.loose, np.isnan(x.mid))
     loose = any_along(open_, axes) if open_.any() else None

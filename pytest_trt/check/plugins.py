@@ -21,15 +21,8 @@ from pytest_trt.check.named import Checked
 from pytest_trt.errors import ExecutionError
 from pytest_trt.runtime.build import build_plan
 from pytest_trt.runtime.load import Runtime
-from pytest_trt.runtime.plugins import (
-    NAME,
-    NAMESPACE,
-    VERSION,
-    Counting,
-    Fields,
-    Life,
-    build_added,
-)
+from pytest_trt.runtime.plugin_lives import Fields, Life
+from pytest_trt.runtime.plugins import NAME, NAMESPACE, VERSION, Counting, build_added
 from pytest_trt.runtime.request import BuildRequest
 from pytest_trt.runtime.session import Session, load_engine
 
@@ -50,7 +43,7 @@ PROFILE = {"x": ((1, WIDTH), (ROWS, WIDTH), (4, WIDTH))}
 
 
 def _network(nodes: Sequence[Any], output: str) -> ModelProto:
-    shape = ["N", WIDTH]
+    shape: list[str | int | None] = ["N", WIDTH]
     graph = helper.make_graph(
         nodes,
         "counted",
@@ -145,7 +138,8 @@ def _run(rt: Runtime, counting: Counting, plan: bytes, route: str, fields: Field
 def feed_of(context: int) -> np.ndarray:
     """Return the input of a context: no two begin with the same number."""
     values = np.arange(ROWS * WIDTH, dtype=np.float32).reshape(ROWS, WIDTH)
-    return values + np.float32(1 + 32 * context)
+    values += np.float32(1 + 32 * context)
+    return values
 
 
 def _run_threads(sessions: Sequence[Session], route: str, fields: Fields) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 from pytest_trt.check.named import Checked
 from pytest_trt.check.plugins import FIELDS
 from pytest_trt.runtime.load import Runtime
-from pytest_trt.runtime.plugins import Counting, from_bytes, from_collection
+from pytest_trt.runtime.plugin_lives import from_bytes, from_collection
+from pytest_trt.runtime.plugins import Counting
 
 CLONE_KEEPS = "plugin-clone-keeps-fields"
 ROUND_TRIP = "plugin-fields-round-trip"

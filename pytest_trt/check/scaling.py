@@ -43,7 +43,10 @@ def scales(graph: Graph, precision: str) -> bool:
     for node in graph.nodes:
         if not _passes(graph, node, held) or (precision == "fp16" and not _whole(graph, node)):
             return False
-        held.update(name for name in node.outputs if name)
+        made = (
+            node.outputs[:1] if node.op == "MaxPool" else node.outputs
+        )  # where a maximum was does not scale
+        held.update(name for name in made if name)
     return held >= graph.outputs.keys()
 
 

@@ -29,6 +29,7 @@ STREAMS = "one context gives the same answers on every stream, one after another
 HANDED = "a context that goes from thread to thread gives the same answers"
 SIDE_BY_SIDE = "runs that are enqueued before any is waited for do not touch each other"
 FOLLOWS = "each run takes the inputs that were copied before it on its stream"
+REFUSED = "a run that lacks an address is refused in words, and the next one is right"
 INPUTS_KEPT = "a run leaves its inputs as they are"
 SEQUENCES = (STREAMS, HANDED, SIDE_BY_SIDE, FOLLOWS)
 

@@ -15,6 +15,7 @@ from pytest_trt.numerics.bounds import Contract
 from pytest_trt.numerics.formats import Array
 from pytest_trt.precision import Prepared
 from pytest_trt.runtime.build import BuildRequest, build_plan
+from pytest_trt.runtime.external import serialize_whole
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.plan import Plan
 from pytest_trt.runtime.plans import PlanCache
@@ -29,6 +30,7 @@ BUILD_OPTIONS = {entry.name for entry in fields(BuildRequest)} - {
     "profile",
     "outputs",
     "shown",
+    "model_path",
 }
 
 
@@ -105,7 +107,7 @@ class Subject:
             "dummy_range": prepared.dummy_range,
         }
         return BuildRequest(
-            model=prepared.model.SerializeToString(),
+            model=serialize_whole(prepared.model),
             strongly_typed=prepared.strong,
             flags=prepared.flags,
             clear=prepared.clear,

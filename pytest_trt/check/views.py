@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+import numpy as np
 from onnx import GraphProto, ModelProto, helper
 
 from pytest_trt.check.feeds import Profile
@@ -12,7 +13,7 @@ from pytest_trt.check.graph import FLOAT_KINDS, KINDS, Graph
 from pytest_trt.check.half_range import activations
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import UnsupportedError
-from pytest_trt.numerics.formats import Array
+from pytest_trt.numerics.formats import Array, is_representable
 from pytest_trt.precision.graph import computed_constants, subgraphs
 from pytest_trt.runtime.debug import show_marked, show_tensors
 
@@ -64,7 +65,7 @@ def describe_unseen(
             elif kind not in FLOAT_KINDS | {"int8", "uint8"}:
                 why = f"{kind}: only floating and quantised tensors are looked at"
             elif how == UNFUSED:
-                why = "fused away, or shown under a name of the engine's own"
+                why = "fused away, or shown under a name or type of the engine's own"
             else:
                 why = "it was not shown"
             found.append((name, why))
@@ -133,7 +134,9 @@ class Views:
             return {**listener.seen, **got}
 
     def unfused(self, marks: tuple[str, ...] = ()) -> dict[str, Array]:
-        """Return the outputs and the tensors between the layers of the fused engine, those that carry a name of the network.
+        """Return the outputs, and what the fused engine shows between its layers that the network has by name and type.
+
+        It has no tensor that a kernel keeps in a wider type on the way to its reader.
 
         Raises
         ------
@@ -151,14 +154,24 @@ class Views:
         self.builds += 1
         with shown, show_tensors(shown.session) as seen:
             got = shown.run(self.feeds)
-            known = {name: values for name, values in seen.items() if name in self.graph.producer}
+            known = {name: values for name, values in seen.items() if self._is_as_declared(name, values)}
         return {**known, **got}
+
+    def _is_as_declared(self, name: str, values: Array) -> bool:
+        if name not in tensors_to_see(self.graph, self.there):
+            return False
+        kind = self.graph.kinds.get(name, "?")
+        if kind == "fp16":
+            return values.dtype == np.float16
+        return kind != "bf16" or is_representable(values, "bf16")
 
     def cut(self, tensor: str) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
         """Return the typed graph of a network that ends at a tensor, its inputs, and what an engine of it gives."""
         subject = self.subject
         prepared = subject.prepared
-        model = cut_model(prepared.model, tensor, self.graph)
+        # Under weak typing the network's own types are those of the model, and not those that layers may get.
+        built = self.graph if prepared.strong else Graph(prepared.model)
+        model = cut_model(prepared.model, tensor, built)
         matched = model if prepared.strong else cut_model(prepared.matched, tensor, self.graph)
         names = {value.name for value in model.graph.input}
         feeds = {name: values for name, values in self.feeds.items() if name in names}
@@ -190,9 +203,9 @@ def cut_model(model: ModelProto, tensor: str, graph: Graph) -> ModelProto:
     cut.graph.input.extend(one for one in model.graph.input if one.name in needed)
     cut.graph.output.append(helper.make_tensor_value_info(tensor, elem, list(shape)))
     made = {name for node in nodes for name in node.output}
-    inner = [one for one in model.graph.value_info if one.name in made and one.name != tensor]
+    typed = [one for one in model.graph.value_info if one.name in made and one.name != tensor]
     del cut.graph.value_info[:]
-    cut.graph.value_info.extend(inner)
+    cut.graph.value_info.extend(typed)
     return cut
 
 

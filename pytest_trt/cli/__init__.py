@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from pytest_trt import __version__
-from pytest_trt.cli import bite, claims, layers, lint, table
+from pytest_trt.cli import bite, claims, layers, lint, nodes, table
 from pytest_trt.errors import TrtError
 
 _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -15,6 +15,7 @@ _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "claims": claims.run,
     "lint": lint.run,
     "layers": layers.run,
+    "nodes": nodes.run,
     "table": table.run,
 }
 
@@ -44,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     layers.add_arguments(
         commands.add_parser("layers", help="the type of each layer of an engine", description=layers.__doc__)
+    )
+    nodes.add_arguments(
+        commands.add_parser(
+            "nodes", help="which node cases of onnx a TensorRT supports", description=nodes.__doc__
+        )
     )
     table.add_arguments(
         commands.add_parser("table", help="look at a calibration cache of INT8", description=table.__doc__)

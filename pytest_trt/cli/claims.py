@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import SettingsError
-from pytest_trt.option_words import Source, parse_claims
 from pytest_trt.report import claims as book
 from pytest_trt.report.terminal import table
+from pytest_trt.settings import GOOD_CLAIMS, read_claim
 
 if TYPE_CHECKING:
     from pytest_trt.cases.bugs import Bug
@@ -25,9 +25,7 @@ SHOWN = {"emulator": "on the emulator", "build": "by a real TensorRT-RTX that bu
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument(
-        "names", nargs="*", metavar="CLAIM", help="faq-1 to faq-18, B01 to B58: tell all about these"
-    )
+    parser.add_argument("names", nargs="*", metavar="CLAIM", help=f"{GOOD_CLAIMS}: tell all about these")
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     parser.add_argument(
         "--cache-dir",
@@ -46,12 +44,10 @@ def run(given: argparse.Namespace) -> int:
     folder = given.cache_dir or default_folder()
     places = book.load(folder)
     rows: Mapping[str, Claim | Bug] = {**CLAIMS, **BUGS}
-    names = parse_claims(given.names, Source("claims", Path())) if given.names else tuple(rows)
-    for name in names:
+    names = tuple(dict.fromkeys(read_claim(word) for word in given.names)) or tuple(rows)
+    for name, word in zip(names, given.names, strict=False):
         if name not in rows:
-            raise SettingsError(
-                f"claims: {name!r} is unknown", why="good values: faq-1 to faq-18, B01 to B58"
-            )
+            raise SettingsError(f"claims: {word!r} is unknown", why=f"good values: {GOOD_CLAIMS}")
     if given.json:
         print(json.dumps([_plain(rows[name], places) for name in names], indent=1))
     elif given.names:

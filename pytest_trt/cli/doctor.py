@@ -16,11 +16,11 @@ from itertools import groupby
 from pathlib import Path
 
 from pytest_trt import __version__
-from pytest_trt.runtime import versions
 from pytest_trt.cli.facts import Fact, ModuleProbe, probe_module
 from pytest_trt.errors import TrtError
 from pytest_trt.hardware import detect
 from pytest_trt.records import Settings
+from pytest_trt.runtime import versions
 
 RTX_EXTRA = "pip install 'pytest-trt[rtx]'"
 TRT_EXTRA = "pip install 'pytest-trt[tensorrt]', or NVIDIA's container, archive or Debian package"

@@ -10,7 +10,7 @@ from pytest_trt.errors import RuntimeMissingError, UsageError
 from pytest_trt.records import Settings
 
 if TYPE_CHECKING:
-    from pytest_trt.check.nodes_table import Table
+    from pytest_trt.cases.nodes_table import Table
     from pytest_trt.runtime.load import Runtime
 
 _FILES = {"make": 0, "diff": 2, "show": 1}
@@ -73,7 +73,7 @@ def run(given: argparse.Namespace) -> int:
 def _make(given: argparse.Namespace) -> int:
     from pytest_trt.cases.nodes import select
     from pytest_trt.cases.nodes_known import find_known
-    from pytest_trt.check.nodes_table import BAD, make_table, write_table
+    from pytest_trt.cases.nodes_table import BAD, make_table, write_table
 
     if given.jobs is not None and given.jobs < 1:
         raise UsageError(f"--jobs={given.jobs} makes nothing", mend="--jobs=1 or more")
@@ -84,8 +84,7 @@ def _make(given: argparse.Namespace) -> int:
     for name, row in table.rows.items():
         if row.outcome not in BAD:
             continue
-        known = find_known(name, table.product)
-        is_known = known is not None and known.outcome == row.outcome
+        is_known = find_known(name, table.product, row.outcome) is not None
         bad += not is_known
         print(f"{row.outcome}{' as known' if is_known else ''}: {name}: {row.words}")
     if given.out is not None:
@@ -95,7 +94,7 @@ def _make(given: argparse.Namespace) -> int:
 
 
 def _who(given: argparse.Namespace) -> tuple[Settings, Runtime, str]:
-    from pytest_trt.check.nodes_table import BUILD, EXECUTE
+    from pytest_trt.cases.nodes_table import BUILD, EXECUTE
     from pytest_trt.runtime.load import discover, find_builder
 
     if given.runtime == "rtx":
@@ -121,7 +120,7 @@ def _summary(table: Table) -> str:
 
 
 def _diff(old_path: Path, new_path: Path, *, whole: bool) -> int:
-    from pytest_trt.check.nodes_table import CHANGES, WORSE, diff_tables, read_table
+    from pytest_trt.cases.nodes_table import CHANGES, WORSE, diff_tables, read_table
 
     old, new = read_table(old_path), read_table(new_path)
     if old.kind != new.kind:
@@ -146,7 +145,7 @@ def _diff(old_path: Path, new_path: Path, *, whole: bool) -> int:
 
 
 def _show(path: Path) -> int:
-    from pytest_trt.check.nodes_table import by_operator, read_table
+    from pytest_trt.cases.nodes_table import by_operator, read_table
 
     table = read_table(path)
     print(_summary(table))

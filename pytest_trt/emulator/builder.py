@@ -362,6 +362,7 @@ def policy_of(settings: dict[str, Any]) -> Policy:
         frozenset(settings["fp32_nodes"]),
         settings["types"],
         settings["stored"],
+        frozenset(settings["debug"]),
     )
 
 

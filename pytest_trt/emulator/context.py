@@ -40,6 +40,12 @@ class ExecutionContext(ContextState):
                 "WARNING",
                 "Using default stream in enqueueV3() may lead to performance issues due to extra waiting",
             )
+        if asked.captures and (launch.must_wait or not self._runs):
+            return self._error(
+                "FAILED_EXECUTION", where, "Cuda Runtime (operation not permitted when stream is capturing)"
+            )
+        if asked.captures and not asked.records:
+            return True
         self._log_layers(asked)
         self._watch_inputs(launch, asked)
         if asked.waits:
@@ -105,6 +111,8 @@ class ExecutionContext(ContextState):
             "debug_sync": self.debug_sync,
             "logs_layers": stream is None and self.debug_sync,
             "event_fires": "read",
+            "captures": stream is not None and self._host.device.is_capturing(stream),
+            "records": True,
         }
         if not self._host.faults:
             return SimpleNamespace(**fields)
@@ -296,7 +304,7 @@ class ExecutionContext(ContextState):
     def _show(self, result: Result, facts: Mapping[str, Any]) -> None:
         """Call the listener for each debug tensor that is on."""
         stored = {
-            name: result.debug_stored(name, self._core.stepping.elem(name))
+            name: result.debug_stored(name, self._debug_elem(name))
             for name in self._debug_states()
             if name in result.debug
         }
@@ -312,6 +320,12 @@ class ExecutionContext(ContextState):
             for _ in range(calls):
                 self._call_listener(name, shown, int(facts["stream"]))
 
+    def _debug_elem(self, name: str) -> int:
+        """Return the type that a debug tensor is shown in: its own where it was marked by name, else as it is carried."""
+        if name in self._core.settings["debug"]:
+            return self._core.graph.tensor(name).elem
+        return self._core.stepping.elem(name)
+
     def _call_listener(self, name: str, shown: NDArray[Any], stream: int) -> None:
         device = self._host.device
         address = device.allocate(max(1, shown.nbytes))
@@ -320,7 +334,7 @@ class ExecutionContext(ContextState):
             self._listener.process_debug_tensor,
             address,
             self._host.enum("TensorLocation")._table["DEVICE"],
-            self._host.data_type(self._core.stepping.elem(name)),
+            self._host.data_type(self._debug_elem(name)),
             self._host.dims(shown.shape),
             name,
             stream,

@@ -117,6 +117,10 @@ class CudaDevice:
         """Return True for any handle that can be one: only CUDA knows its streams."""
         return handle >= 0
 
+    def is_capturing(self, handle: int) -> bool:
+        """Return False: what ONNX Runtime enqueues is not captured."""
+        return False
+
     def drain(self, handle: int) -> None:
         """Wait until all work is done, of this stream and, since PyCUDA cannot wrap a handle, of the others."""
         with self.current():

@@ -29,6 +29,9 @@ class Device(Protocol):
     def is_stream(self, handle: int) -> bool:
         """Return whether work can be enqueued on this stream."""
 
+    def is_capturing(self, handle: int) -> bool:
+        """Return whether a stream records what is enqueued, for a graph."""
+
     def submit(self, handle: int, work: Callable[[], None]) -> None:
         """Enqueue work on a stream."""
 
@@ -73,6 +76,10 @@ class HostDevice:
     def is_stream(self, handle: int) -> bool:
         """Return whether the handle is a live stream."""
         return self.streams.is_known(handle)
+
+    def is_capturing(self, handle: int) -> bool:
+        """Return whether a stream records what is enqueued."""
+        return self.streams.is_capturing(handle)
 
     def submit(self, handle: int, work: Callable[[], None]) -> None:
         """Enqueue work; it is done when the stream is synchronised."""

@@ -68,7 +68,8 @@ def carried_elem(elem: int) -> int:
 
 def bf16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Return float32 values as bfloat16 bits, rounded to nearest, ties to even; NaN stays NaN."""
-    bits = np.asarray(values, np.float32, order="C").view(np.uint32)  # `ascontiguousarray` gives a scalar a dimension
+    # `ascontiguousarray` would give a scalar a dimension.
+    bits = np.asarray(values, np.float32, order="C").view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     return np.where(np.isnan(values), ((bits >> 16) | 0x40).astype(np.uint16), rounded)
 

@@ -45,6 +45,8 @@ class Policy:
         Weak typing: nodes with a type of their own, `fp32`, `fp16` or `bf16`; they are computed in it, operands included.
     stored : mapping of str to str
         Weak typing: tensors that are stored in a type of their own, whatever computes them.
+    kept : frozenset of str
+        Tensors that are stored as outputs are: those marked for debugging by name.
     """
 
     weak: str = ""
@@ -52,6 +54,7 @@ class Policy:
     fp32_nodes: frozenset[str] = frozenset()
     types: Mapping[str, str] = field(default_factory=dict)
     stored: Mapping[str, str] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -223,7 +226,7 @@ class _Lowering:
 
     def _is_requantized(self, name: str, depth: int = 0) -> bool:
         users = self.consumers.get(name, [])
-        if not users or name in self.graph.outputs:
+        if not users or name in self.graph.outputs or name in self.policy.kept:
             return False
         return all(
             user.op_type == "QuantizeLinear"

@@ -156,7 +156,7 @@ def load(host: Host, recipes: Mapping[str, Any]) -> dict[str, Held]:
 
 def _load(host: Host, name: str, recipe: Mapping[str, Any]) -> Held:
     key = (recipe["name"], recipe["version"], recipe["namespace"])
-    creator = host.registry.get_creator(*key)
+    creator = host.registry._creators.get(key)  # 8.x has no `get_creator`
     if host.faults:
         site, _ = host.faults.visit("plugin", "", stage="load", creator=creator, node_name=name)
         creator = site.creator

@@ -57,7 +57,8 @@ def find_creator(host: Host, node: NodeProto) -> Any:
         return None
     attributes = attributes_of(node)
     version = _text(attributes.get("plugin_version", "1"))
-    return host.registry.get_creator(node.op_type, version, _text(attributes.get("plugin_namespace", "")))
+    key = (node.op_type, version, _text(attributes.get("plugin_namespace", "")))
+    return host.registry._creators.get(key)  # 8.x has no `get_creator`
 
 
 def mark_nodes(host: Host, model: ModelProto, nodes: Iterable[NodeProto]) -> None:

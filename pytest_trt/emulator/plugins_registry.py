@@ -72,7 +72,7 @@ class PluginRegistry(Bound):
 
     def get_plugin_creator(self, type: str, version: str, plugin_namespace: str = "") -> Any:
         """Return a creator of the older kind, or None."""
-        found = self.get_creator(type, version, plugin_namespace)
+        found = self._creators.get((type, version, plugin_namespace))  # 8.x has no `get_creator`
         return found if found in self.plugin_creator_list else None
 
     def acquire_plugin_resource(self, key: str, resource: Any) -> Any:

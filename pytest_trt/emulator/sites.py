@@ -53,7 +53,8 @@ class Site:
     `enqueue` is visited when a run is asked for, before anything is computed: `synchronous` tells `execute_v2`, `missing` is
     the list of tensors that lack an address (one that a fault takes out gets memory of its own), `waits` set to True makes the
     enqueue wait for the stream, `debug_sync` is that of the context and `logs_layers` whether each layer is logged,
-    `event_fires` says when the event of consumed inputs does: at `read`, at `enqueue` or `never`. `debug` is visited for each
+    `event_fires` says when the event of consumed inputs does: at `read`, at `enqueue` or `never`. `captures` tells that the
+    stream is recorded for a graph; with `records` set to False this run is left out of it. `debug` is visited for each
     debug tensor of a run that somebody listens to: its `name`, whether it `is_on`, its `values`, those of `others`, and in
     `calls` how often the listener is called.
 
@@ -80,10 +81,11 @@ class Site:
     reports it. `to` says where the line goes, once for each mention: `logger`, `recorder` (errors only). `is_second` tells
     whether the object was made with another logger than the one that was registered first, `thread_id` who says it.
 
-    `plugin` is visited at each `stage` in the life of a Python plugin, with its `node_name`. `serialize`: `plugin` and the `fields`
-    that go into the plan, as (name, type, hexadecimal bytes, size), of a V2 plugin one without a name. `load`: the `creator`,
-    None where none is found. `attach`, for a new context: the engine's `plugin`; what is put into `attached` runs in place of
-    a clone. `enqueue`: the `plugin` that runs. `terminate` and `destroy`: the `plugin` to which this was done just now.
+    `plugin` is visited at each `stage` in the life of a Python plugin, with its `node_name`. `serialize`: `plugin` and the
+    `fields` that go into the plan, as (name, type, hexadecimal bytes, size), of a V2 plugin one without a name. `load`: the
+    `creator`, None where none is found. `attach`, for a new context: the engine's `plugin`; what is put into `attached` runs in
+    place of a clone. `enqueue`: the `plugin` that runs. `terminate` and `destroy`: the `plugin` to which this was done just
+    now.
     """
 
     def __init__(self, kind: str, precision: str, gpu: str, rng: np.random.Generator, **fields: Any) -> None:

@@ -22,6 +22,7 @@ class _Stream:
     def __init__(self) -> None:
         self.queue: deque[Work] = deque()
         self.lock = threading.RLock()
+        self.captured: list[Work] | None = None  # what a capture has recorded; None while there is none
 
 
 class Streams:
@@ -64,7 +65,41 @@ class Streams:
         work : callable
             Takes and returns nothing. What it raises comes out of `synchronize`.
         """
-        self._find(handle).queue.append(work)
+        stream = self._find(handle)
+        (stream.queue if stream.captured is None else stream.captured).append(work)
+
+    def begin_capture(self, handle: int) -> None:
+        """Record what is enqueued from now on, and do not do it: the capture of a CUDA graph.
+
+        Raises
+        ------
+        UsageError
+            There is no such stream, it is the default one, or it is recorded already.
+        """
+        stream = self._find(handle)
+        if handle == 0 or stream.captured is not None:
+            raise UsageError(
+                f"stream {handle:#x} cannot be captured", why="it is the default one, or is captured already"
+            )
+        stream.captured = []
+
+    def is_capturing(self, handle: int) -> bool:
+        """Return whether what is enqueued is recorded and not done."""
+        return self._find(handle).captured is not None
+
+    def end_capture(self, handle: int) -> list[Work]:
+        """Return what was recorded; `submit` starts it again as often as wanted.
+
+        Raises
+        ------
+        UsageError
+            There is no such stream, or it is not recorded.
+        """
+        stream = self._find(handle)
+        if stream.captured is None:
+            raise UsageError(f"stream {handle:#x} is not captured")
+        recorded, stream.captured = stream.captured, None
+        return recorded
 
     def synchronize(self, handle: int) -> None:
         """Do all that was enqueued, in this thread, and return when it is done.
@@ -72,11 +107,15 @@ class Streams:
         Raises
         ------
         ExecutionError
-            Work of the stream failed; what came after it is dropped, and the stream can be used again.
+            Work of the stream failed; what came after it is dropped, and the stream can be used again. Or it is captured.
         UsageError
             There is no such stream; or work of it was used wrongly, for instance by a fault.
         """
         stream = self._find(handle)
+        if stream.captured is not None:
+            raise ExecutionError(
+                f"stream {handle:#x} cannot be waited for: operation not permitted when stream is capturing"
+            )
         with stream.lock:
             while stream.queue:
                 work = stream.queue.popleft()

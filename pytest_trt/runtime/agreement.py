@@ -125,7 +125,9 @@ def find_loaded(stem: str, maps: Path = Path("/proc/self/maps")) -> Path | None:
 def _open(product: str) -> tuple[Any, int | None]:
     """Return the library that is loaded, and the number in its SONAME; by the loader, which knows a library by that name."""
     noload = getattr(os, "RTLD_NOLOAD", None)
-    for soname in modules.SONAMES[product] if noload is not None else ():
+    if noload is None:
+        return None, None
+    for soname in modules.SONAMES[product]:
         with suppress(OSError):
             return ctypes.CDLL(soname, mode=noload | os.RTLD_NOW), int(soname.rpartition(".")[2])
     return None, None

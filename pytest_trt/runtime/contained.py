@@ -85,7 +85,7 @@ def run_contained(
     batch : int
         Items that one process takes before it makes room for a fresh one.
     timeout, start_timeout : float
-        Seconds for one item, and for a worker to begin its first one.
+        Seconds for one item, and for a worker to begin; its first item may take as long, since it pays for late imports.
     most_bytes : int, optional
         Resident memory above which a worker is ended, where `/proc` tells it. A limit on address space would not do: CUDA
         libraries reserve far more than they use.
@@ -131,7 +131,7 @@ class _Worker:
         self._open: str | None = None
         self._since = time.monotonic()
         self._read = 0
-        self._begun = False
+        self._begun = self._warm = False
         (self._path / _TASK).write_bytes(pickle.dumps(task))
         (self._path / _JOURNAL).touch()
         with (self._path / _PRINTED).open("wb") as printed:
@@ -178,12 +178,12 @@ class _Worker:
             if "begin" in entry:
                 self._open = entry["begin"]
                 continue
-            key, self._open = entry["end"], None
+            key, self._open, self._warm = entry["end"], None, True
             self.left.remove(key)
             yield Ended(key, entry["how"], entry["value"], entry["words"], entry["seconds"])
 
     def _excess(self) -> str | None:
-        limit = self._timeout if self._begun else self._start_timeout
+        limit = self._timeout if self._warm else max(self._timeout, self._start_timeout)
         if time.monotonic() - self._since > limit:
             return f"no end within {limit:g} s"
         if self._most_bytes is not None:

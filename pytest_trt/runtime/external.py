@@ -211,6 +211,11 @@ def check_one_piece(size: int, name: str) -> None:
         )
 
 
+def held_bytes(model: ModelProto) -> int:
+    """Return how many bytes of weights a model holds itself; what lies in files is not counted."""
+    return sum(len(tensor.raw_data) for tensor in tensors_of(model))
+
+
 def serialize_whole(model: ModelProto) -> bytes:
     """Return the bytes of a model.
 
@@ -219,8 +224,7 @@ def serialize_whole(model: ModelProto) -> bytes:
     ModelError
         It has 2 GiB or more.
     """
-    held = sum(len(tensor.raw_data) for tensor in tensors_of(model))
-    check_one_piece(held, "the model")
+    check_one_piece(held_bytes(model), "the model")
     return bytes(model.SerializeToString())
 
 

@@ -18,15 +18,15 @@ SHIPPED, OWN = "pytest_trt.emulator.faults:", "tests.bite.dump_faults:"
 CHECKS = (check_marked, check_debug, check_unfused, check_raising)
 
 
-def bench(*faults, emulate="tensorrt-10.13"):
-    made = Settings(runtime="emulator", gpu="a100", emulate=emulate, faults=faults)
+def bench(*faults, emulate="tensorrt-10.13", **settings):
+    made = Settings(runtime="emulator", gpu="a100", emulate=emulate, faults=faults, **settings)
     return Workbench(made, discover(made))
 
 
-def found(*faults, checks=CHECKS, precision="fp32", emulate="tensorrt-10.13"):
+def found(*faults, checks=CHECKS, precision="fp32", **settings):
     """Return check and name of all that is wrong."""
     wrong = set()
-    with Study(bench(*faults, emulate=emulate), precision) as study:
+    with Study(bench(*faults, **settings), precision) as study:
         for check in checks:
             rows = list(check(study))
             assert rows
@@ -73,6 +73,12 @@ def test_an_honest_engine_passes(precision, emulate):
 def test_an_honest_engine_of_an_old_version_passes(emulate, checks):
     for precision in ("fp32", "fp16", "int8"):
         assert found(precision=precision, emulate=emulate, checks=checks) == set()
+
+
+@pytest.mark.parametrize("hybrid", ["fp16", "bf16"])
+def test_an_honest_hybrid_engine_passes(hybrid):
+    """A tensor that is marked for debugging is stored in 16 bits, and read so; an unfused one may stay wide."""
+    assert found(precision="int8", hybrid=hybrid) == set()
 
 
 @pytest.mark.parametrize("name", CAUGHT)

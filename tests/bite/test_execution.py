@@ -10,12 +10,14 @@ import pytest
 from pytest_trt.check import modes
 from pytest_trt.check.workbench import Workbench
 from pytest_trt.emulator.faults import FAULTS, dumps
-from pytest_trt.errors import ConformanceError
+from pytest_trt.errors import ConformanceError, UnsupportedError
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import discover
 from pytest_trt.strategies import Case
 from suites import _execute
+from suites._dump import trunk
 from suites._execute import chain, in_child, integers
+from suites._refused import known_refusals
 from suites.test_execute import CASE
 
 SHIPPED = "pytest_trt.emulator.faults:"
@@ -172,3 +174,21 @@ def test_a_child_that_crashes_is_told(monkeypatch):
     monkeypatch.setattr(_execute.subprocess, "run", lambda *args, **options: ended)
     rows = dict(in_child(SETTINGS))
     assert rows[modes.ASYNC_REFUSED] is None and "ended with -11: Segmentation" in rows[modes.SYNC_REFUSED]
+
+
+class Refusing:
+    """A TensorRT-RTX for Turing, that refuses what it is given."""
+
+    def __init__(self, emulated):
+        self.emulated, self.product, self.version = emulated, "tensorrt_rtx", "1.7.1.116"
+        self.gpu = bench().executor.gpu
+
+
+@pytest.mark.parametrize(("emulated", "model", "outcome"), [
+    (False, chain(8, 3), pytest.skip.Exception),
+    (True, chain(8, 3), UnsupportedError),
+    (False, trunk(), UnsupportedError),
+])  # fmt: skip
+def test_only_a_known_refusal_is_not_applicable(emulated, model, outcome):
+    with pytest.raises(outcome, match="no FP32 products"), known_refusals(Refusing(emulated), model, "fp32"):
+        raise UnsupportedError("no FP32 products")

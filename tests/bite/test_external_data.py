@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_trt.check import oversize
+from pytest_trt.check.workbench import Workbench
 from pytest_trt.emulator import faults
 from pytest_trt.emulator.faults import large
-from pytest_trt.errors import UnsupportedError
+from pytest_trt.errors import ModelError, UnsupportedError
 from pytest_trt.records import Settings
 from pytest_trt.runtime.build import BuildRequest, build_plan
 from pytest_trt.runtime.load import discover
 from suites import _external_data as suite
-from suites import _large_model
 
 SHIPPED, OWN = "pytest_trt.emulator.faults:", "tests.bite.large_faults:"
 
@@ -85,22 +86,33 @@ def test_a_build_that_leaves_weights_to_tensorrt_is_seen(tmp_path):
     assert suite.refused_by_us(rt, path, "first", lambda rt, request: None) == "built without the weights"
 
 
-def test_a_large_model_needs_room(tmp_path, monkeypatch):
-    assert "--trt-budget=thorough" in _large_model.lacks_room("quick", tmp_path)
-    monkeypatch.setattr(_large_model, "free_memory", lambda: 1 << 30)
-    assert "9 GiB of memory, and 1.0 GiB" in _large_model.lacks_room("thorough", tmp_path)
-    monkeypatch.setattr(_large_model, "DISK_BYTES", 1 << 60)
-    assert "GiB of disk" in _large_model.lacks_room("thorough", tmp_path)
+def test_aoversize_needs_room(tmp_path, monkeypatch):
+    assert "--trt-budget=thorough" in oversize.lacks_room("quick", tmp_path)
+    monkeypatch.setattr(oversize, "free_memory", lambda: 1 << 30)
+    assert "9 GiB of memory, and 1.0 GiB" in oversize.lacks_room("thorough", tmp_path)
+    monkeypatch.setattr(oversize, "DISK_BYTES", 1 << 60)
+    assert "GiB of disk" in oversize.lacks_room("thorough", tmp_path)
 
 
-def test_checks_of_a_large_model_are_broken(tmp_path, monkeypatch):
+def test_checks_of_aoversize_are_broken(tmp_path, monkeypatch):
     """On a small one: it loads in one piece, and a plan that is smaller than the weights is seen."""
-    monkeypatch.setattr(_large_model, "SIDE", 64)
-    monkeypatch.setattr(_large_model, "FILE_BYTES", _large_model.LAYERS * 64 * 64 * 2)
-    monkeypatch.setattr(_large_model, "ONE_PIECE", 1)
+    monkeypatch.setattr(oversize, "SIDE", 64)
+    monkeypatch.setattr(oversize, "FILE_BYTES", oversize.LAYERS * 64 * 64 * 2)
+    monkeypatch.setattr(oversize, "ONE_PIECE", 1)
     rt = emulator()
-    assert broken(_large_model.check_large(rt, tmp_path)) == {_large_model.ONE_PIECE_REFUSED}
-    monkeypatch.setattr(_large_model, "write_plan", lambda rt, request, write: write(b"plan"))
-    assert _large_model.LARGE_BUILDS in broken(_large_model.check_large(rt, tmp_path))
+    assert broken(oversize.check_large(rt, tmp_path)) == {oversize.ONE_PIECE_REFUSED}
+    monkeypatch.setattr(oversize, "write_plan", lambda rt, request, write: write(b"plan"))
+    assert oversize.LARGE_BUILDS in broken(oversize.check_large(rt, tmp_path))
     monkeypatch.setattr("pytest_trt.runtime.external.ONE_PIECE", 1)
-    assert broken(_large_model.check_large(rt, tmp_path)) == {_large_model.LARGE_BUILDS}
+    assert broken(oversize.check_large(rt, tmp_path)) == {oversize.LARGE_BUILDS}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_check_of_a_file_takes_its_weights_from_beside_it(precision, tmp_path):
+    settings = Settings(runtime="emulator", gpu="t4")
+    workbench = Workbench(settings, discover(settings))
+    path = suite.save(tmp_path)
+    assert workbench.judge(path, precision=precision, data=("int_small",)).status == "conforms"
+    (tmp_path / suite.WEIGHTS).write_bytes(b"short")
+    with pytest.raises(ModelError, match="weights of tensor 'first' are cut"):
+        workbench.judge(path, precision=precision, data=("int_small",))

@@ -20,8 +20,9 @@ X = {"x": np.random.default_rng(0).uniform(-1, 1, SHAPE).astype(np.float32)}
 BOTH = ["tensorrt-8.6.1", "tensorrt-10.13"]
 
 
-def dump(fault="", *, emulate="tensorrt-10.13", precision="fp32", how="auto", model=None):
-    made = Settings(runtime="emulator", gpu="a100", emulate=emulate, faults=(fault,) if fault else ())
+def dump(fault="", *, emulate="tensorrt-10.13", precision="fp32", how="auto", model=None, hybrid="off"):
+    faults = (fault,) if fault else ()
+    made = Settings(runtime="emulator", gpu="a100", emulate=emulate, faults=faults, hybrid=hybrid)
     bench = Workbench(made, discover(made))
     return dump_layers(bench, deep_model() if model is None else model, X, precision=precision, how=how)
 
@@ -31,6 +32,12 @@ def dump(fault="", *, emulate="tensorrt-10.13", precision="fp32", how="auto", mo
 def test_an_honest_engine_has_no_bad_layer(emulate, precision):
     found = dump(emulate=emulate, precision=precision)
     assert found.passed and found.first_bad is None and found.bisection is None and len(found.rows) > 16
+
+
+@pytest.mark.parametrize("hybrid", ["fp16", "bf16"])
+@pytest.mark.parametrize("how", ["auto", "debug", "unfused"])
+def test_an_honest_hybrid_engine_has_no_bad_layer(hybrid, how):
+    assert dump(precision="int8", hybrid=hybrid, how=how).passed
 
 
 @pytest.mark.parametrize("how", ["auto", "marked", "debug", "unfused"])

@@ -12,7 +12,8 @@ from pytest_trt.emulator import faults
 from pytest_trt.emulator.faults import plugins as shipped
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import discover
-from pytest_trt.runtime.plugins import KINDS, Counting, Fields
+from pytest_trt.runtime.plugin_lives import Fields
+from pytest_trt.runtime.plugins import KINDS, Counting
 
 PREFIX = "pytest_trt.emulator.faults:"
 VERSIONS = ("tensorrt-10.0", "tensorrt-10.13", "tensorrt-10.16", "tensorrt-11.4")

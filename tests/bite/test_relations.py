@@ -7,6 +7,7 @@ import pytest
 from onnx import helper
 
 from pytest_trt.cases.equivalents import EQUIVALENTS
+from pytest_trt.cases.triggers import Trial
 from pytest_trt.check import equivalent, sweeps
 from pytest_trt.check.equivalent import check_equivalent, check_extended, extend
 from pytest_trt.check.sweeps import SIZES, check_batch_sizes, check_profiles
@@ -171,3 +172,38 @@ def test_graphs_that_are_not_equivalent_and_models_without_input_are_refused():
     del model.graph.input[:]
     with pytest.raises(ModelError, match="has no input"):
         extend(model)
+
+
+@pytest.mark.parametrize(
+    ("typing", "precision", "top", "exact"),
+    [
+        ("strong", "fp32", 40, True),
+        ("strong", "fp16", 3, True),
+        ("weak", "fp32", 40, True),
+        ("weak", "fp16", 3, True),
+        ("weak", "fp16", 3000, False),
+    ],
+)
+def test_relations_of_bits_start_from_data_on_which_nothing_rounds(typing, precision, top, exact):
+    """Under weak typing a layer may stay in FP32: a number that 16 bits do not hold has then two right values."""
+    made = Settings(runtime="emulator", gpu="t4", typing=typing)
+    trial, pair = Trial(Workbench(made, discover(made)), precision), EQUIVALENTS["double"]
+    x = {"x": np.random.default_rng(2).integers(top // 2, top + 1, pair.input_shapes["x"]).astype(np.float32)}
+    with trial.subject(pair.model(), pair.profile) as subject:
+        if exact:
+            assert trial.ground(subject, x).got["y"].any()
+            return
+        with pytest.raises(ModelError, match="rounds on these data"):
+            trial.ground(subject, x)
+
+
+def test_a_network_that_rounds_needs_to_be_said_to():
+    trial, pair = Trial(bench(), "fp32"), EQUIVALENTS["normalised"]
+    x = {"x": np.random.default_rng(3).standard_normal(pair.input_shapes["x"]).astype(np.float32)}
+    with trial.subject(pair.model(), pair.profile) as subject:
+        with pytest.raises(ModelError, match="rounds on these data"):
+            trial.ground(subject, x)
+        limit = trial.ground(subject, x, rounds=True).limits["y"]
+        assert (limit.low < limit.high).all()
+    with trial.subject(asinh(first=True), PROFILE) as subject, pytest.raises(ModelError, match="no limits"):
+        trial.ground(subject, X, rounds=True)

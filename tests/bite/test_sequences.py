@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from pytest_trt.cases.triggers import TRIGGERS, Inapplicable, Trial
 from pytest_trt.check import memory_guard, rebuild, sequences
 from pytest_trt.check.memory_guard import check_memory
 from pytest_trt.check.parallel_builds import describe_parallel_builds
@@ -155,28 +156,30 @@ def memory(*faults):
 
 
 def test_contexts_that_leak():
-    assert memory() == [None]
-    (words,) = memory(SHIPPED + "contexts_leak")
-    assert words.startswith("the process keeps at least ")
-    assert 32_000 < int(words.split()[5]) < 80_000  # 64 KiB of each
+    assert set(memory()) == {None}
+    (words,) = {
+        words for words in memory(SHIPPED + "contexts_leak") if words and words.startswith("the heap")
+    }
+    assert 60_000 < int(words.split()[5]) < 80_000  # 64 KiB of each
 
 
-def test_what_grows_in_every_batch_is_a_leak_and_else_nothing():
-    grow = memory_guard.steady_growth
-    assert grow([0, 8, 24, 28]) == 4
-    assert grow([0, 8, 8, 24]) == grow([0, 8, 4, 24]) == grow([5]) == 0
+def test_what_grows_in_eight_of_ten_batches_is_a_leak_and_else_nothing():
+    def grown(*batches):
+        return memory_guard.steady_growth(np.cumsum([1 << 30, *batches]).tolist())
+
+    page = memory_guard.CYCLES * memory_guard.LEAST_BYTES
+    assert grown(*[page] * 10) == grown(0, -page, *[2 * page] * 7, page) == 512
+    assert grown(0, 0, 0, *[page] * 7) == grown(*[page - 1] * 10) == grown() == 0
 
 
 class Driver:
-    """A CUDA driver whose graphs are what `replayed` says: the enqueue itself, nothing, or the first inputs again."""
+    """A CUDA driver whose graphs are what `replayed` says: the enqueue itself, or nothing."""
 
     def __init__(self, session, replayed="run", nodes=3, begun=0):
         self.session, self.replayed, self.nodes, self.begun = session, replayed, nodes, begun
-        self.first = None
         self.destroyed = []
 
     def cuStreamBeginCapture_v2(self, stream, mode):
-        self.first = self.session.read_inputs if self.replayed == "first inputs" else None
         return self.begun
 
     def cuStreamEndCapture(self, stream, graph):
@@ -226,6 +229,20 @@ def test_a_replay_that_runs_nothing_shows_by_the_poison():
 def test_a_capture_that_caught_nothing_is_an_error(how, words):
     with pytest.raises(ExecutionError, match=words):
         replays(**how)
+
+
+def test_a_hardware_compatible_engine_whose_third_enqueue_fails():
+    each = TRIGGERS["a_hardware_compatible_engine"]
+
+    def provoke(gpu, *faults):
+        made = Settings(runtime="emulator", gpu=gpu, faults=faults)
+        each.provoke(Trial(Workbench(made, discover(made)), "fp32"))
+
+    provoke("a100")
+    with pytest.raises(ExecutionError, match="did not enqueue"):
+        provoke("a100", SHIPPED + "third_enqueue_fails")
+    with pytest.raises(Inapplicable, match="no hardware-compatible engines for t4"):
+        provoke("t4")
 
 
 def test_builders_in_threads():

@@ -15,6 +15,7 @@ import onnxruntime  # noqa: F401
 import pytest
 
 import pytest_trt
+import pytest_trt.emulator.host  # a package keeps what an inner session put into it, and forgets that it is imported
 import pytest_trt.hardware
 from pytest_trt.options import OPTIONS
 

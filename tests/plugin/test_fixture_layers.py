@@ -5,12 +5,10 @@ from __future__ import annotations
 from tests.plugin.conftest import Trt
 from tests.plugin.test_fixture_studies import MODEL
 
-PLUGIN = ("-p", "pytest_trt.layers")
-
 
 def run(trt: Trt, body: str, *options: str):
     trt.tests(MODEL + body)
-    return trt.run("--trt-runtime=emulator", *PLUGIN, *options)
+    return trt.run("--trt-runtime=emulator", *options)
 
 
 def test_layers_are_dumped_and_attached(bare_trt: Trt) -> None:

@@ -11,15 +11,6 @@ from tests.plugin.conftest import Trt
 
 CONFTEST = """
     import pytest
-    from pytest_trt import logs
-
-    def pytest_addoption(parser):
-        logs.add_options(parser)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_configure(config):
-        config.addinivalue_line("markers", "trt_log(allow=[...], fail=...): what is expected of TensorRT's log")
-        logs.register(config)
 
     @pytest.fixture
     def say(trt_runtime):

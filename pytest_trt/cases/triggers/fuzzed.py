@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pytest_trt.cases.triggers.nets import BOOL, FLOAT, HALF, INT64, integers, net, node
-from pytest_trt.cases.triggers.registry import REPRODUCER, STAND_IN, trigger
+from pytest_trt.cases.triggers.registry import STAND_IN, trigger
 from pytest_trt.cases.triggers.trial import Trial
 from pytest_trt.numerics.formats import Array
 
@@ -34,27 +34,21 @@ def mean_of_half_tensors_is_right(trial: Trial) -> None:
         )
 
 
-@trigger("B50", precisions="fp32 fp16", faults="or_takes_its_first_operand")
-def or_and_cast_give_zeros_and_ones(trial: Trial) -> None:
-    """Or of two conditions, each from a Cast, and Cast back to numbers: 1 where one of them holds, else 0 (issue 4512)."""
-    # The thread does not tell the type of its input: numbers and booleans are both tried.
-    numbers = net(
-        [
-            node("Cast", "x", "left", to=BOOL),
-            node("Or", "left right", "any"),
-            node("Cast", "any", "y", to=FLOAT),
-        ],
-        {"x": [8, 8], "right": (BOOL, [8, 8])},
-        {"y": [8, 8]},
-    )
-    x, right = integers((8, 8), 1) / 2, integers((8, 8), 1, 1) > 0
-    trial.check(numbers, {"x": x, "right": right})
-    booleans = net(
-        [node("Or", "left right", "any"), node("Cast", "any", "y", to=FLOAT)],
-        {"left": (BOOL, [8, 8]), "right": (BOOL, [1, 8])},
-        {"y": [8, 8]},
-    )
-    trial.check(booleans, {"left": x != 0, "right": right[:1]})
+@trigger("B50", precisions="fp32 fp16", faults="or_takes_its_first_operand boolean_output_left_false")
+def or_and_its_cast_are_right_as_two_outputs(trial: Trial) -> None:
+    """Or of a condition from a Cast and a broadcast constant, and the Cast of it, are both right as outputs (issue 4512)."""
+    # The thread shows (1, 3, 4, 4) and that the Cast alone was right; types and constant are in an image.
+    shape = (1, 3, 4, 4)
+    nodes = [
+        node("Cast", "x", "left", to=BOOL),
+        node("Or", "left right", "y"),
+        node("Cast", "y", "cast_y", to=FLOAT),
+    ]
+    x = integers(shape, 1) / 2
+    for extent in ((1, 3, 4, 4), (1, 3, 1, 4), (4, 1)):
+        right = integers(extent, 1, 1) > 0
+        model = net(nodes, {"x": shape}, {"y": (BOOL, shape), "cast_y": shape}, {"right": right})
+        trial.check(model, {"x": x})
 
 
 @trigger("B50", precisions="fp32 fp16", faults="scattered_last_update_lost")
@@ -74,7 +68,7 @@ def scatter_writes_every_update(trial: Trial) -> None:
             trial.check(model, {**feeds, "indices": indices})
 
 
-@trigger("B50", precisions="fp32 fp16", fidelity=REPRODUCER, faults="uneven_split_off_by_one")
+@trigger("B50", precisions="fp32 fp16", faults="uneven_split_off_by_one")
 def split_of_seven_in_four_ends_with_one(trial: Trial) -> None:
     """Split of 7 elements in 4 parts by `num_outputs` gives 2, 2, 2 and 1, as ONNX Split-18 says (issue 3466)."""
     parts = [f"part{i}" for i in range(4)]

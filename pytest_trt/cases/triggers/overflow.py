@@ -19,7 +19,7 @@ _WIDTH = 64
 _SHAPE = [2, 8, _WIDTH]
 
 
-@trigger("B36", precisions="fp32 fp16", faults="constants_past_fp16_become_infinite")
+@trigger("B36", precisions="fp32 fp16", fidelity=STAND_IN, faults="constants_past_fp16_become_infinite")
 def masked_attention_is_finite(trial: Trial) -> None:
     """Attention whose mask is multiplied by -1e12 gives no NaN where nothing is masked, and ignores what is."""
     heads, length, depth = 2, 4, 8
@@ -51,7 +51,7 @@ def _centred(x: str) -> list[NodeProto]:
     ]
 
 
-@trigger("B36", precisions="fp32 fp16", faults="reductions_overflow_in_fp16")
+@trigger("B36", precisions="fp32 fp16", fidelity=STAND_IN, faults="reductions_overflow_in_fp16")
 def layer_norm_with_an_infinite_limit_is_right(trial: Trial) -> None:
     """Layer normalisation whose variance goes through Min(infinity) and Max is as without them."""
     nodes = [
@@ -85,7 +85,7 @@ def _reduce(operator: str) -> ModelProto:
     return net([node(operator, "x", "y", axes=[-1])], {"x": _SHAPE}, {"y": [*_SHAPE[:2], 1]})
 
 
-@trigger("B37", precisions="fp32 fp16", faults="reductions_overflow_in_fp16")
+@trigger("B37", precisions="fp32 fp16", fidelity=STAND_IN, faults="reductions_overflow_in_fp16")
 def norm_of_a_row_is_finite(trial: Trial) -> None:
     """ReduceL2 of a row whose norm FP16 has, and whose sum of squares it has not, and x over it, are right."""
     trial.check(_reduce("ReduceL2"), {"x": _large()})
@@ -97,13 +97,13 @@ def norm_of_a_row_is_finite(trial: Trial) -> None:
     trial.check(whole, {"x": _large()})
 
 
-@trigger("B37", precisions="fp32 fp16", faults="reductions_overflow_in_fp16")
+@trigger("B37", precisions="fp32 fp16", fidelity=STAND_IN, faults="reductions_overflow_in_fp16")
 def mean_of_large_values_is_finite(trial: Trial) -> None:
     """ReduceMean of values whose sum passes 65504 is their mean."""
     trial.check(_reduce("ReduceMean"), {"x": np.abs(_large(15)) * 256 + 256})
 
 
-@trigger("B37", precisions="fp32 fp16", faults="reductions_overflow_in_fp16")
+@trigger("B37", precisions="fp32 fp16", fidelity=STAND_IN, faults="reductions_overflow_in_fp16")
 def layer_norm_of_large_values_is_right(trial: Trial) -> None:
     """LayerNormalization is the same for inputs times powers of two, up to a variance whose sum passes 65504."""
     gains = {"gain": integers((_WIDTH,), 4, 1) / 2, "shift": integers((_WIDTH,), 4, 2) / 4}

@@ -9,7 +9,7 @@ from onnx import ModelProto
 
 from pytest_trt.cases.triggers.building import must_build
 from pytest_trt.cases.triggers.nets import levels, net, node, quantised
-from pytest_trt.cases.triggers.registry import REPRODUCER, trigger
+from pytest_trt.cases.triggers.registry import trigger
 from pytest_trt.cases.triggers.trial import Trial
 from pytest_trt.numerics.formats import Array
 from pytest_trt.strategies import Case
@@ -68,7 +68,7 @@ def deconvolution_takes_scales_of_input_channels(trial: Trial) -> None:
     trial.check(model, {"x": x}, fallback=True)
 
 
-@trigger("B54", precisions="int8", fidelity=REPRODUCER, faults="quantised_depthwise_refused")
+@trigger("B54", precisions="int8", faults="quantised_depthwise_refused")
 def depthwise_convolution_with_qdq_builds(trial: Trial) -> None:
     """A depthwise convolution with Q/DQ on its input and its weights builds, and is right."""
     channels = 16

@@ -60,7 +60,7 @@ def _segformer(batch: int | str, *parts: Callable[[Net, str], str]) -> ModelProt
     return net.build({"x": (batch, _TOKENS, _WIDTH)}, {"y": (batch, _TOKENS, _WIDTH)})
 
 
-@trigger("B03", faults=_WRONG_ROWS)
+@trigger("B03", fidelity=CONFIGURATION, faults=_WRONG_ROWS)
 def rows_of_a_segformer_block(trial: Trial) -> None:
     """A SegFormer block gives each row of a dynamic batch of two what it gives it alone."""
     x = reals((2, _TOKENS, _WIDTH), 3)
@@ -68,7 +68,7 @@ def rows_of_a_segformer_block(trial: Trial) -> None:
     trial.relations(model, {"x": x}, profile={"x": spans(x.shape, 2)}, rounds=True)
 
 
-@trigger("B03", precisions="fp32 fp16", faults=_WRONG_ROWS)
+@trigger("B03", precisions="fp32 fp16", fidelity=CONFIGURATION, faults=_WRONG_ROWS)
 def rows_of_a_segformer_attention(trial: Trial) -> None:
     """Its attention alone does, in batches of one to four."""
     x = reals((2, _TOKENS, _WIDTH), 3)
@@ -76,7 +76,7 @@ def rows_of_a_segformer_attention(trial: Trial) -> None:
     trial.relations(model, {"x": x}, profile={"x": spans(x.shape, 2)}, more=[sizes(2, 3, 4)], rounds=True)
 
 
-@trigger("B03", precisions="fp32 fp16", faults=_WRONG_ROWS)
+@trigger("B03", precisions="fp32 fp16", fidelity=CONFIGURATION, faults=_WRONG_ROWS)
 def rows_of_a_segformer_perceptron(trial: Trial) -> None:
     """Its convolving MLP alone does, in batches of one to four."""
     x = reals((2, _TOKENS, _WIDTH), 3)
@@ -84,7 +84,7 @@ def rows_of_a_segformer_perceptron(trial: Trial) -> None:
     trial.relations(model, {"x": x}, profile={"x": spans(x.shape, 2)}, more=[sizes(2, 3, 4)], rounds=True)
 
 
-@trigger("B03", faults=_WRONG_ROWS)
+@trigger("B03", fidelity=CONFIGURATION, faults=_WRONG_ROWS)
 def rows_of_a_static_segformer_block(trial: Trial) -> None:
     """A SegFormer block that is built for a batch of two and no other exchanges its rows with those of its input."""
     model = _segformer(2, _thinned_attention, _convolving_perceptron)
@@ -228,7 +228,7 @@ def rows_of_batches_around_forty(trial: Trial) -> None:
 @trigger(
     "B21",
     precisions="fp32 fp16",
-    fidelity=CONFIGURATION,
+    fidelity=STAND_IN,
     faults="rows_nan_but_the_first rows_shifted_by_one padding_leaks_below_profile_maximum batch_over_opt_repeats_first",
 )
 def rows_of_a_dynamic_batch(trial: Trial) -> None:

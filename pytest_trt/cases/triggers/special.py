@@ -9,7 +9,7 @@ from pytest_trt.cases.triggers.registry import REPRODUCER, STAND_IN, trigger
 from pytest_trt.cases.triggers.trial import Trial
 
 
-@trigger("B41", precisions="fp32 fp16", fidelity=REPRODUCER, faults="nan_dropped_by_clip_and_min_max")
+@trigger("B41", precisions="fp32 fp16", faults="nan_dropped_by_clip_and_min_max")
 def clip_passes_nan_on(trial: Trial) -> None:
     """Clip of NaN is NaN, and not the lower bound."""
     model = net(
@@ -21,7 +21,7 @@ def clip_passes_nan_on(trial: Trial) -> None:
     trial.check(model, {"x": np.array([[np.nan, 0.5, -3, 3], [1, np.nan, np.inf, -np.inf]], np.float32)})
 
 
-@trigger("B41", precisions="fp32 fp16", fidelity=REPRODUCER, faults="nan_dropped_by_clip_and_min_max")
+@trigger("B41", precisions="fp32 fp16", faults="nan_dropped_by_clip_and_min_max")
 def min_passes_nan_on(trial: Trial) -> None:
     """Min of NaN and a number is NaN, whichever of the two comes first."""
     model = net([node("Min", "a b", "y")], {"a": [2, 4], "b": [2, 4]}, {"y": [2, 4]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,7 +20,7 @@ from pytest_trt.check.tell import failure
 from pytest_trt.check.workbench import Workbench
 from pytest_trt.errors import ConformanceError, ModelError
 from pytest_trt.numerics.bounds import Bound
-from pytest_trt.numerics.formats import Array
+from pytest_trt.numerics.formats import Array, round_to
 from pytest_trt.records import VIOLATES, Verdict
 from pytest_trt.runtime.load import Runtime
 
@@ -140,16 +141,13 @@ class Trial:
         ModelError
             It rounds, and that was not said; or it has an output without limits, and was said to round.
         """
-        admissible = Admissible(subject.graph, inputs, subject.contract)
-        known = admissible.on("direct").tensors
-        direct = {name: bound for name, bound in known.items() if name in subject.graph.outputs}
-        for name, bound in direct.items():
-            if not rounds and not np.array_equal(bound.low, bound.high, equal_nan=True):
-                raise ModelError(f"output {name!r} rounds on these data", mend="give smaller integers")
+        if not rounds and (name := _rounding(subject, inputs)):
+            raise ModelError(f"tensor {name!r} rounds on these data", mend="give smaller integers")
         got = subject.run(inputs)
         if not rounds:
             return Base(inputs, got, {})
-        lacking = sorted(got.keys() - direct.keys())
+        admissible = Admissible(subject.graph, inputs, subject.contract)
+        lacking = sorted(got.keys() - admissible.on("direct").tensors.keys())
         if lacking:
             raise ModelError(f"output {lacking[0]!r} has no limits: how far apart may two answers be?")
         return Base(inputs, got, {name: _room(got[name], admissible.widest(name)) for name in got})
@@ -196,6 +194,30 @@ class Trial:
             raise
         self._record(verdict)
         return verdict
+
+
+def _rounding(subject: Subject, inputs: Mapping[str, Array]) -> str | None:
+    """Return a tensor on which a correct engine may round, None where every kernel has to give the same bits.
+
+    Under weak typing any layer may run in FP32 or in 16 bits: the FP32 graph has to be exact, and all of its numbers have to
+    be of the narrow type.
+    """
+    weak, precision = subject.contract.weak, subject.prepared.precision
+    graph = Graph(subject.prepared.model) if weak else subject.graph
+    contract = replace(subject.contract, weak=False)
+    tensors = Admissible(graph, inputs, contract).on("direct").tensors
+    for name, bound in tensors.items():
+        if (weak or name in graph.outputs) and not np.array_equal(bound.low, bound.high, equal_nan=True):
+            return name
+    if weak and precision in ("fp16", "bf16"):
+        constants = {name: graph.constant(name) for name in graph.initializers}
+        values: dict[str, Bound | None] = {**tensors, **constants}
+        for name, held in values.items():
+            if held is None or held.kind != "fp32":
+                continue
+            if not np.array_equal(round_to(held.mid, precision), held.mid, equal_nan=True):
+                return name
+    return None
 
 
 def _room(got: Array, bound: Bound) -> Bound:

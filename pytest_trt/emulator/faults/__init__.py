@@ -33,6 +33,7 @@ MODULES = (
     "large",
     "tuning",
     "reported",
+    "reported_builds",
     "sequences",
     "views",
     "dumps",

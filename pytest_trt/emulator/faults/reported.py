@@ -1,13 +1,11 @@
-"""Faults made from single public reports: pools, Resize, bounds of old operator sets, overflow, scatter, what fuzzing found."""
+"""Faults made from single public reports: pools, Resize, bounds, overflow, and what fuzzing found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
 
 from pytest_trt.emulator.faults.formats import keep_bits
 from pytest_trt.emulator.faults.linear import store
@@ -16,7 +14,7 @@ from pytest_trt.emulator.faults.registry import fault
 Float64 = NDArray[np.float64]
 
 _LARGEST = 65504.0
-_WINDOW = 100_000  # elements: the limit of a pooling window that TensorRT documents
+_WINDOW = 100_000  # elements: what `addPoolingNd` refuses from on
 
 
 def _node(site: Any, *operators: str) -> tuple[str, Float64] | None:
@@ -178,20 +176,6 @@ def _reduced(site: Any, rank: int) -> tuple[int, ...]:
     return tuple(range(rank)) if given is None else tuple(int(a) % rank for a in given)
 
 
-@fault("operator", "fp16", "M15")
-def constants_past_fp16_become_infinite(site: Any) -> None:
-    """Let a constant that was held at 65504, or is past it where the builder chooses FP16, be infinite (issues 2466 and 2564)."""
-    if site.kind != "build":
-        return
-    kinds = {TensorProto.FLOAT16} | ({TensorProto.FLOAT} if "FP16" in site.flags else set())
-    for tensor in site.model.graph.initializer:
-        if tensor.data_type in kinds:
-            values = numpy_helper.to_array(tensor)
-            if values.size and float(np.abs(values).max()) >= _LARGEST:
-                endless = np.where(np.abs(values) >= _LARGEST, np.copysign(np.inf, values), values)
-                tensor.CopyFrom(numpy_helper.from_array(endless.astype(values.dtype), tensor.name))
-
-
 @fault("operator", "fp32 tf32", "M13")
 def pointwise_products_in_tf32(site: Any) -> None:
     """Round the factors of an element-wise product to TF32's 11 bits: only matrix products may be so rounded (issue 1609)."""
@@ -259,6 +243,15 @@ def or_takes_its_first_operand(site: Any) -> None:
 
 
 @fault("operator")
+def boolean_output_left_false(site: Any) -> None:
+    """Write the first quarter of a boolean output, and False behind it (issue 4512)."""
+    if site.kind == "execute":
+        for array in site.outputs.values():
+            if array.dtype == np.bool_ and array.size > 1:
+                array.reshape(-1)[-(-array.size // 4) :] = False
+
+
+@fault("operator")
 def scalar_output_zero(site: Any) -> None:
     """Write 0 to an output that has no dimensions (issue 4473)."""
     if site.kind == "execute":
@@ -273,73 +266,3 @@ def fused_extrema_nan_unless_marked(site: Any) -> None:
     found = _node(site, "ReduceMin", "ReduceMax")
     if found is not None and not site.marked_outputs and site.outputs[found[0]].dtype.kind == "f":
         site.outputs[found[0]] = np.full_like(site.outputs[found[0]], np.nan)
-
-
-# INT8.
-
-
-def _dequantised_weights(graph: Any, *operators: str) -> Iterator[tuple[Any, Any]]:
-    """Yield each node of these operators whose weights come from a DequantizeLinear, with that one."""
-    makers = {name: node for node in graph.node for name in node.output}
-    for node in graph.node:
-        if node.op_type in operators:
-            maker = makers.get(node.input[1])
-            if maker is not None and maker.op_type == "DequantizeLinear":
-                yield node, maker
-
-
-@fault("operator", "int8", "M17")
-def deconvolution_scales_along_the_other_axis(site: Any) -> None:
-    """Take weight scales along axis 0 of a ConvTranspose for those of its output channels (issues 1694, 1699, 1961)."""
-    if site.kind != "build":
-        return
-    for _, maker in _dequantised_weights(site.model.graph, "ConvTranspose"):
-        for attribute in maker.attribute:
-            if attribute.name == "axis" and attribute.i == 0:
-                attribute.i = 1
-
-
-@fault("build", "int8", "M30")
-def cached_scales_an_eighth_larger(site: Any) -> None:
-    """Quantise with scales an eighth larger than those of a calibration cache that was read (issues 417 and 2036)."""
-    if site.kind != "calibrate":
-        return
-    if site.stage == "cache":
-        site.memory["cache was read"] = bool(site.cache)
-    elif site.stage == "engine" and site.memory.get("cache was read"):
-        for name in site.scales:
-            site.scales[name] = np.float32(1.125 * site.scales[name])
-
-
-@fault("build", "int8")
-def quantised_depthwise_refused(site: Any) -> None:
-    """Find no implementation for a depthwise convolution with Q/DQ (issue 4060)."""
-    if site.kind != "build":
-        return
-    for node, _ in _dequantised_weights(site.model.graph, "Conv"):
-        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-        if groups > 1:
-            site.plan = None
-
-
-@fault("build")
-def pool_refused_at_batch_65536(site: Any) -> None:
-    """Find no implementation for an AveragePool whose batch is 65536, and for no other (issue 4821)."""
-    if (
-        site.kind == "build"
-        and _has_pool(site.model.graph, "AveragePool")
-        and 65536 in _batches(site.model.graph)
-    ):
-        site.plan = None
-
-
-def _has_pool(graph: Any, operator: str) -> bool:
-    return any(node.op_type == operator for node in graph.node)
-
-
-def _batches(graph: Any) -> set[int]:
-    return {
-        value.type.tensor_type.shape.dim[0].dim_value
-        for value in graph.input
-        if value.type.tensor_type.shape.dim
-    }

@@ -86,6 +86,19 @@ def contexts_leak(site: Any) -> None:
         site.memory.setdefault("leaked", []).append(np.full(_LEAKED_BYTES, 1, np.uint8))
 
 
+@fault("concurrency", mutants="M22")
+def capture_refused(site: Any) -> bool | None:
+    """Answer False to an enqueue whose stream is captured (issue 2603)."""
+    return False if site.kind == "enqueue" and site.captures else None
+
+
+@fault("concurrency", mutants="M21")
+def capture_stays_empty(site: Any) -> None:
+    """Answer True to an enqueue whose stream is captured, and record nothing (ultralytics pull request 26223)."""
+    if site.kind == "enqueue" and site.captures:
+        site.records = False
+
+
 @fault("build", "fp16 bf16", "M28")
 def order_of_layer_types_ignored(site: Any) -> None:
     """Build the layers that were ordered into FP32 in the engine's 16-bit type (issue 3941)."""

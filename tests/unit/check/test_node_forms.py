@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
+from pytest_trt.check.graph import Graph
 from pytest_trt.check.interpret import HANDLERS, Step
 from pytest_trt.check.relations import EXTRA_OUTPUT, Base, compare_rows
+from pytest_trt.check.scaling import scales
 from pytest_trt.numerics.bounds import Bound, Contract
 from pytest_trt.numerics.judge import measure_slices
 from tests.unit.check.nodes import OneNode, refused
@@ -76,3 +79,13 @@ def test_slices_of_one_number_are_none():
     want = Bound(one, one - 1.0, one + 1.0, "fp32", sigma=np.array(0.1), bias=np.array(0.0))
     found = measure_slices(np.array(3.5, np.float32), want)
     assert found is not None and found.bad == 0
+
+
+@pytest.mark.parametrize(("outputs", "expected"), [(["y"], True), (["y", "place"], False)])
+def test_where_a_maximum_was_does_not_scale(outputs, expected):
+    value = helper.make_tensor_value_info
+    kinds = {"y": TensorProto.FLOAT, "place": TensorProto.INT64}
+    node = helper.make_node("MaxPool", ["x"], outputs, kernel_shape=[2, 2])
+    given = [value("x", TensorProto.FLOAT, [1, 1, 4, 4])]
+    graph = helper.make_graph([node], "g", given, [value(n, kinds[n], [1, 1, 3, 3]) for n in outputs])
+    assert scales(Graph(helper.make_model(graph, ir_version=9)), "fp32") == expected

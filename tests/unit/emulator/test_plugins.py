@@ -14,7 +14,8 @@ from pytest_trt.errors import ExecutionError, NotEmulated, UnsupportedError
 from pytest_trt.records import Settings
 from pytest_trt.runtime.build import build_plan
 from pytest_trt.runtime.load import discover
-from pytest_trt.runtime.plugins import KINDS, NAME, NAMESPACE, Counting, Fields, build_added, offers_plugins
+from pytest_trt.runtime.plugin_lives import Fields
+from pytest_trt.runtime.plugins import KINDS, NAME, NAMESPACE, Counting, build_added, offers_plugins
 from pytest_trt.runtime.request import BuildRequest
 from pytest_trt.runtime.session import Session, load_engine
 

@@ -152,3 +152,54 @@ def test_wrong_use_is_told_as_such_when_the_stream_is_waited_for():
     with pytest.raises(UsageError, match="dropped an output"):
         streams.synchronize(stream)
     assert streams.is_idle(stream)
+
+
+def test_what_a_capture_records_happens_at_each_submit_and_not_before():
+    streams, done = Streams(), []
+    handle = streams.create_stream()
+    streams.begin_capture(handle)
+    streams.submit(handle, lambda: done.append(1))
+    assert streams.is_capturing(handle) and streams.is_idle(handle)
+    with pytest.raises(ExecutionError, match="not permitted when stream is capturing"):
+        streams.synchronize(handle)
+    recorded = streams.end_capture(handle)
+    streams.synchronize(handle)
+    assert done == [] and not streams.is_capturing(handle)
+    for work in 2 * recorded:
+        streams.submit(handle, work)
+    streams.synchronize(handle)
+    assert done == [1, 1]
+
+
+def test_captures_that_cannot_begin_or_end():
+    streams = Streams()
+    handle = streams.create_stream()
+    with pytest.raises(UsageError, match="is not captured"):
+        streams.end_capture(handle)
+    streams.begin_capture(handle)
+    for number in (0, handle):
+        with pytest.raises(UsageError, match="cannot be captured"):
+            streams.begin_capture(number)
+
+
+def test_the_first_run_of_a_context_is_not_captured():
+    """TensorRT prepares what a capture forbids (issue 2603); a later run is recorded, and reads its inputs at each replay."""
+    driver = Driver()
+    engine = driver.engine(conv(), profile=PROFILE)
+    x = sample()
+    streams = driver.trt.emulated_streams
+    handle = streams.create_stream()
+    context, y = prepared(driver, engine, x)
+    streams.begin_capture(handle)
+    assert not context.execute_async_v3(handle) and streams.end_capture(handle) == []
+    assert context.execute_async_v3(handle)
+    streams.synchronize(handle)
+    want = y.copy()
+    streams.begin_capture(handle)
+    assert context.execute_async_v3(handle)
+    (work,) = streams.end_capture(handle)
+    x *= 2
+    y[...] = np.nan
+    streams.submit(handle, work)
+    streams.synchronize(handle)
+    assert np.isfinite(y).all() and not np.array_equal(y, want)

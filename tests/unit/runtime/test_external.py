@@ -121,6 +121,8 @@ def test_more_than_one_message_holds_is_refused_with_the_way_out(
     monkeypatch.setattr(external, "ONE_PIECE", 100)
     with pytest.raises(ModelError, match=r"(?s)ends at 2 GiB in one piece.*BuildRequest.from_file"):
         load_model(path)
+    with pytest.raises(ModelError, match=r"(?s)the model has .*BuildRequest.from_file"):
+        load_model(product())
     with pytest.raises(ModelError, match=r"the model has 0\.00 GiB"):
         serialize_whole(product())
 

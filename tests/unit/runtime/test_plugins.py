@@ -14,16 +14,8 @@ from pytest_trt.emulator import known, surfaces
 from pytest_trt.records import Missing, Settings
 from pytest_trt.runtime import modules
 from pytest_trt.runtime.load import discover
-from pytest_trt.runtime.plugins import (
-    KINDS,
-    Arrays,
-    Counting,
-    Fields,
-    Ledger,
-    from_bytes,
-    from_collection,
-    to_bytes,
-)
+from pytest_trt.runtime.plugin_lives import Arrays, Fields, Ledger, from_bytes, from_collection, to_bytes
+from pytest_trt.runtime.plugins import KINDS, Counting
 
 FIELDS = Fields(-0.25, -7, "a text")
 VERSIONS = [f"{product}-{version}" for product, version in known() if not version.startswith("8.")]

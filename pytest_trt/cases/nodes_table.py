@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 
 from pytest_trt.cases.nodes import NodeCase
-from pytest_trt.check.nodes import BUILDS, CRASHED, HUNG, NOT_APPLICABLE, OUTCOMES, REFUSED, SUPPORTED, WRONG
+from pytest_trt.cases.nodes_judge import BUILDS, CRASHED, HUNG, OUTCOMES, REFUSED, SUPPORTED, WRONG
 from pytest_trt.errors import InputError
 from pytest_trt.records import Settings
 from pytest_trt.runtime.contained import DONE, Ended, run_contained
@@ -34,7 +34,7 @@ _WORDS = 140
 
 @dataclass(frozen=True)
 class Row:
-    """How one case ended: its operator, one of `check.nodes.OUTCOMES`, and words for it."""
+    """How one case ended: its operator, one of `nodes_judge.OUTCOMES`, and words for it."""
 
     operator: str
     outcome: str
@@ -133,12 +133,12 @@ def make_table(
         A case that a builder refused after it had parsed, that crashed or hung is tried once more in a process of its own,
         and that counts: a refusal can be carried over into the next build of a process (seen with TensorRT-RTX 1.7.1).
     target : str, optional
-        `module:function` that makes what judges a case; default: that of `check.nodes` for this kind.
+        `module:function` that makes what judges a case; default: that of `cases.nodes_judge` for this kind.
     told : callable, optional
         Gets each `Ended`.
     """
     by_name = {case.name: case for case in cases}
-    target = target or f"pytest_trt.check.nodes:{_MAKERS[kind]}"
+    target = target or f"pytest_trt.cases.nodes_judge:{_MAKERS[kind]}"
     rows: dict[str, Row] = {}
 
     def go(names: Iterable[str], size: int) -> None:
@@ -207,7 +207,7 @@ def read_table(path: Path) -> Table:
                 mend="make it again",
             )
         rows = {name: Row(*row) for name, row in raw["cases"].items()}
-        return Table(*(raw[key] for key in ("kind", "product", "version", "gpu", "onnx")), rows)
+        return Table(raw["kind"], raw["product"], raw["version"], raw["gpu"], raw["onnx"], rows)
     except OSError as error:
         raise InputError(f"{path}: cannot be read", why=str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -262,8 +262,3 @@ def by_operator(table: Table) -> dict[str, dict[str, int]]:
 def line_of(name: str, row: Row) -> str:
     """Return the line of a table's file for a case, to be pasted there."""
     return f"{json.dumps(name)}: {json.dumps([row.operator, row.outcome, row.words], ensure_ascii=False)},"
-
-
-def is_applicable(row: Row) -> bool:
-    """Tell whether a case says anything about a TensorRT."""
-    return row.outcome != NOT_APPLICABLE

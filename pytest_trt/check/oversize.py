@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from pytest_trt.check.graph import load_model
+from pytest_trt.check.named import Checked
 from pytest_trt.errors import ModelError
+from pytest_trt.records import Settings
 from pytest_trt.runtime.build import BuildRequest
 from pytest_trt.runtime.external import ONE_PIECE, find_weights
-from pytest_trt.runtime.load import Runtime
+from pytest_trt.runtime.load import Runtime, find_builder
 from pytest_trt.runtime.streaming import can_stream, write_plan
-
-from ._named import Checked
 
 ONE_PIECE_REFUSED = "large-one-piece-refused"
 LARGE_BUILDS = "large-plan"
@@ -92,7 +94,7 @@ def check_large(rt: Runtime, folder: Path) -> list[Checked]:
     found = find_weights(onnx.load(str(path), load_external_data=False), folder)
     held = sum(weight.length for weight in found)
     assert held == FILE_BYTES > ONE_PIECE
-    rows = [(ONE_PIECE_REFUSED, _one_piece(path))]
+    rows: list[Checked] = [(ONE_PIECE_REFUSED, _one_piece(path))]
     count, digest = 0, hashlib.sha256()
 
     def take(piece: bytes) -> None:
@@ -107,6 +109,13 @@ def check_large(rt: Runtime, folder: Path) -> list[Checked]:
         rows.append((LARGE_BUILDS, wrong))
     os.unlink(folder / "large.bin")
     return rows
+
+
+def checker(gpu: str) -> Callable[[str], list[Any]]:
+    """Return what checks the real TensorRT that builds, in a process of its own: the memory goes back when it ends."""
+    rt = find_builder(Settings(gpu=gpu))
+    assert rt is not None
+    return lambda folder: [list(row) for row in check_large(rt, Path(folder))]
 
 
 def _one_piece(path: Path) -> str | None:
