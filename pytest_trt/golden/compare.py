@@ -27,8 +27,8 @@ from pytest_trt.golden.record import (
     Golden,
 )
 from pytest_trt.golden.rule import TOGETHER, WHOLE, Growth, Pairs, find_growth, needed_elements
+from pytest_trt.golden.steps import step_sizes
 from pytest_trt.numerics.bounds import Bound
-from pytest_trt.numerics.formats import FORMATS, spacing
 from pytest_trt.numerics.judge import Measure, measure
 
 Float64 = NDArray[np.float64]
@@ -36,8 +36,6 @@ Limits = Mapping[str, Bound]
 
 __all__ = ["compare_builds", "compare_outputs", "measure_errors"]
 
-# Elements of a channel that tell how large its values are.
-_TELLING = 8
 _NAMES = {"rms": "RMS error", "bias": "bias", "jump": "error"}
 
 
@@ -263,7 +261,7 @@ def _paired(name: str, then: Float64, now: Float64, limit: Bound) -> Pairs:
     free = _is_free(limit)
     with np.errstate(invalid="ignore"):
         free &= (then >= limit.low) & (then <= limit.high) & (now >= limit.low) & (now <= limit.high)
-        step = np.where(np.isfinite(limit.mid), _steps(limit), 1.0)
+        step = np.where(np.isfinite(limit.mid), step_sizes(limit), 1.0)
         moved = np.where(np.isfinite(then) & np.isfinite(now), np.abs(now - then), 0.0) / step
         moved = np.where(_is_promised(limit), moved, 0.0)
         if limit.sigma is not None and np.isfinite(limit.sigma).all():
@@ -274,23 +272,6 @@ def _paired(name: str, then: Float64, now: Float64, limit: Bound) -> Pairs:
         old, new = (np.where(free, values - limit.mid, 0.0) / scale for values in (then, now))
     rounding = np.where(free, step / scale, 0.0) * 12.0**-0.5
     return Pairs(name, old, new, rounding, free, moved)
-
-
-def _steps(limit: Bound) -> Float64:
-    """Return one step of the output's type, at the usual size of the values of an element's channel or at its own if larger.
-
-    Partial sums have that size, and are rounded there, also where the sum itself comes near zero. Channels of few elements do not
-    tell their size: the output's is taken.
-    """
-    mid = np.where(np.isfinite(limit.mid), limit.mid, 0.0)
-    if limit.scale is not None:
-        return np.asarray(np.broadcast_to(np.asarray(limit.scale, np.float64), mid.shape))
-    if limit.kind not in FORMATS:
-        return np.ones(mid.shape)
-    by_channel = mid.ndim > 1 and mid.size >= _TELLING * mid.shape[1]
-    axes = tuple(i for i in range(mid.ndim) if i != 1 or not by_channel)
-    usual = np.sqrt(np.mean(mid**2, axis=axes, keepdims=True)) if mid.size else 1.0
-    return spacing(np.maximum(np.abs(mid), usual), limit.kind)
 
 
 def _is_promised(limit: Bound) -> NDArray[np.bool_]:

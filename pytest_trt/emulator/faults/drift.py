@@ -59,11 +59,13 @@ def row_shifted_by_2_percent(site: Any) -> None:
     """Add 2 % of the output's RMS to the elements of one row of the batch."""
 
     def choose(site: Any, finite: Array) -> Array | None:
-        rows = np.flatnonzero(finite.reshape(len(finite), -1).any(axis=1)) if finite.ndim > 1 else []
-        if not len(rows):
+        if finite.ndim < 2:
+            return None
+        row = pick_element(np.asarray(finite.reshape(len(finite), -1).any(axis=1)), site.rng)
+        if row is None:
             return None
         where = np.zeros(finite.shape, bool)
-        where[int(rows[site.rng.integers(len(rows))])] = True
+        where[row] = True
         return where
 
     _shift(site, choose)
