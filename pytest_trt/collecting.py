@@ -27,7 +27,16 @@ OURS = MULTIPLIED | {
 
 # Behind these a model is rewritten to a precision.
 REWRITING = frozenset(
-    {"trt_build", "trt_session", "trt_check", "trt_engine", "trt_builder", "trt_accuracy", "trt_layers"}
+    {
+        "trt_build",
+        "trt_session",
+        "trt_check",
+        "trt_engine",
+        "trt_builder",
+        "trt_accuracy",
+        "trt_golden",
+        "trt_layers",
+    }
 )
 
 

@@ -140,6 +140,28 @@ def parse_folder(words: list[str], source: Source) -> str:
     return str((source.folder / Path(words[-1]).expanduser()).absolute())
 
 
+def parse_store(words: list[str], source: Source) -> str:
+    """Return a URL as it is, or an absolute path."""
+    word = words[-1].strip()
+    return word if "://" in word or "::" in word else parse_folder([word], source)
+
+
+def parse_product(words: list[str], source: Source) -> str:
+    """Return a product and version as goldens are kept under."""
+    value = words[-1].strip()
+    if not re.fullmatch(
+        r"(tensorrt|tensorrt_rtx)-\d+(\.\d+)*"
+        r"|emulator\+tensorrt(_rtx)?-\d+(\.\d+)*(\+ort-\d+(\.\d+)*(\+cpu-[0-9a-f]+)?)?",
+        value,
+    ):
+        raise SettingsError(
+            f"{source.where}: {words[-1]!r} is no product and version",
+            why="good values look like: tensorrt-10.13.3.9, tensorrt_rtx-1.6.1.120, emulator+tensorrt-10.13",
+            mend="a shortened version means the newest that is kept of it; python -m pytest_trt golden list tells them",
+        )
+    return value
+
+
 def parse_faults(words: list[str], source: Source) -> tuple[str, ...]:
     """Return names `module:callable`."""
     names = split_commas(words)

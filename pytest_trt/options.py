@@ -19,8 +19,10 @@ from pytest_trt.option_words import (
     parse_faults,
     parse_folder,
     parse_gpu,
+    parse_product,
     parse_require,
     parse_seed,
+    parse_store,
     parse_text,
     some_of,
 )
@@ -29,6 +31,7 @@ from pytest_trt.settings import (
     BATTERIES,
     BUDGETS,
     DATA_KINDS,
+    GOLDENS,
     GOOD_CLAIMS,
     PRECISIONS,
     RUNGS,
@@ -226,6 +229,31 @@ OPTIONS: tuple[Option, ...] = (
         many=True,
     ),
     Option(
+        "--trt-golden",
+        "trt_golden",
+        "golden",
+        "MODE",
+        f"goldens: {', '.join(GOLDENS)}; default check, which never writes",
+        one_of(GOLDENS),
+    ),
+    Option(
+        "--trt-golden-dir",
+        "trt_golden_dir",
+        "golden_dir",
+        "DIR",
+        "where goldens are kept: a folder, a zip file or an fsspec URL; default golden/ beside the ini file",
+        parse_store,
+    ),
+    Option(
+        "--trt-golden-from",
+        "trt_golden_from",
+        "golden_from",
+        "PRODUCT-VERSION",
+        "check against the goldens of this product and version, for instance tensorrt-10.13; a shortened version means the "
+        "newest that is kept of it; default: those of the TensorRT that runs",
+        parse_product,
+    ),
+    Option(
         "--trt-cache-dir",
         "trt_cache_dir",
         "cache_dir",
@@ -355,6 +383,12 @@ def resolve(
             f"--trt-fault does not work with --trt-runtime={settings.runtime}",
             why="faults are injected into the emulator; a real TensorRT runs what it built",
             mend="give --trt-runtime=emulator",
+        )
+    if settings.golden_from is not None and settings.golden not in ("check", "off"):
+        raise SettingsError(
+            f"--trt-golden-from does not work with --trt-golden={settings.golden}",
+            why="goldens of another version are compared with; those of this one are written",
+            mend="leave one of the two out",
         )
     return Resolved(settings, asked)
 

@@ -27,6 +27,7 @@ from pytest_trt.fixtures import (
     trt_settings,
     trt_stream,
 )
+from pytest_trt.goldens import trt_golden
 from pytest_trt.layers import trt_layers
 from pytest_trt.report.ledger import CLAIMS, MISSING, PROPERTY
 from pytest_trt.session import KEY, Running, Session, precision_of, session_of
@@ -60,6 +61,7 @@ __all__ = [
     "trt_context",
     "trt_engine",
     "trt_fp16_report",
+    "trt_golden",
     "trt_gpu",
     "trt_layers",
     "trt_lint",

@@ -181,6 +181,11 @@ class Session:
         if self._found().builder is None:
             self._lack("build", *self._why_no_build())
 
+    def need_golden(self, reason: str, mend: str) -> None:
+        """Skip for lack of a golden, and fail instead under `--trt-require=golden`."""
+        __tracebackhide__ = True
+        self._lack("golden", reason, mend)
+
     def _found(self) -> Discovery:
         __tracebackhide__ = True
         trouble: TrtError

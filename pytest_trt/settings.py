@@ -14,6 +14,7 @@ RUNTIMES = ("auto", "tensorrt", "tensorrt_rtx", "emulator", "off")
 RUNGS = ("direct", "unfused", "splitk", "winograd", "fft")
 ALLOWANCES = ("half", "ties", "flush", "nan")
 REQUIREMENTS = ("gpu", "build", "execute", "golden")
+GOLDENS = ("check", "record", "off", "update=new", "update=changed", "update=all")
 
 DATA_KINDS = (
     "normal",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.errors import TrtError
+from pytest_trt.golden_news import GoldenNews
 from pytest_trt.report.ledger import CLAIMS, Ledger
 from pytest_trt.session import Session
 from pytest_trt.xdist import NOT_RUN, is_distributing
@@ -42,6 +43,7 @@ class Summary:
         self.line = ""
         self.reporter: Reporter | None = None
         self.claims: ClaimBook | None = None
+        self.goldens = GoldenNews(session)
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Have a report written where one is asked for."""
@@ -97,6 +99,7 @@ class Summary:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what a test reported, in its call or around it."""
         self.ledger.add(report.nodeid, report.user_properties, getattr(report, "worker_id", ""))
+        self.goldens.see(report)
         if any(name == CLAIMS for name, _ in report.user_properties):
             if self.claims is None:
                 from pytest_trt.report.claims import ClaimBook  # only sessions with a claim pay for it
@@ -114,11 +117,12 @@ class Summary:
         """Fail a passing session that has problems of its own."""
         self.ledger.note_not_run(self.session.not_run.to_plain())
         self._tell_claims()
+        shared = self.goldens.tell(self.ledger, session)
         hook = session.config.hook
         found: Sequence[Sequence[str] | None] = hook.pytest_trt_make_problems(
             config=session.config, records=tuple(self.ledger.records)
         )
-        self.ledger.problems = [text for texts in found if texts for text in texts]
+        self.ledger.problems = [*shared, *(text for texts in found if texts for text in texts)]
         hook.pytest_trt_update_problems(
             config=session.config, problems=self.ledger.problems, facts=dict(self.ledger.not_run)
         )

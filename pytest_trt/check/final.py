@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -68,6 +69,18 @@ class FinalLimits:
             if measures and all(one.bad for one in measures):
                 return _say(name, measures[0].bad, measures[0].total)
         return ""
+
+    def limits(self) -> dict[str, Bound]:
+        """Return where each output of a deep network may lie: the hull of what the rungs admit."""
+        found: dict[str, Bound] = {}
+        for bounds in self._likely:
+            for name, bound in bounds.items():
+                known = found.get(name)
+                if known is not None:
+                    low, high = np.minimum(known.low, bound.low), np.maximum(known.high, bound.high)
+                    bound = replace(known, low=low, high=high, _lsb=[])
+                found[name] = bound
+        return found
 
     @cached_property
     def _likely(self) -> list[dict[str, Bound]]:

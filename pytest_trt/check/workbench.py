@@ -26,6 +26,7 @@ from pytest_trt.check.feeds import (
     shapes_for,
 )
 from pytest_trt.check.graph import Graph, load_model
+from pytest_trt.check.limits import OutputLimits
 from pytest_trt.check.make import DRAWN_RANGE, Maker
 from pytest_trt.check.proving import prove_precision
 from pytest_trt.check.recall import Recall
@@ -131,6 +132,31 @@ class Workbench:
         """Return a session: engine, context, buffers and stream."""
         subject = self.subject(model, precision, profile, **build)
         return Session(subject.rt, subject.engine)
+
+    def limits(
+        self,
+        model: Any,
+        inputs: Mapping[str, Any],
+        precision: str,
+        profile: Profile | None = None,
+        *,
+        calibration: Iterable[Mapping[str, Array]] | None = None,
+        **build: Any,
+    ) -> OutputLimits:
+        """Return the limits of the outputs that `session` with the same arguments gives for these inputs.
+
+        The caller closes the subject of the limits where it was run: `limits.subject.close()`.
+
+        Raises
+        ------
+        ModelError, InputError, ProfileError, PrecisionError
+        """
+        graph = Graph(load_model(model))
+        feeds = check_feeds(graph, inputs)
+        wanted = profile_for(graph, {n: v.shape for n, v in feeds.items()}, check_profile(graph, profile))
+        subject = self.subject(model, precision, wanted, calibration=calibration, **build)
+        subject.prepared.demand_accurate()
+        return OutputLimits(subject, feeds, self.settings.rungs)
 
     def check(
         self,
