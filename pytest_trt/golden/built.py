@@ -18,7 +18,7 @@ from pytest_trt.golden.record import (
     Golden,
 )
 
-BUILT = "built"
+BUILT, REFUSED = "built", "refused"
 # Growth that is told as drift: device memory decides which batch still fits. Below a MiB nobody runs short.
 MEMORY_GROWTH, MEMORY_FLOOR = 2.0, 1 << 20
 # Types from narrow to wide; where a narrower one was used, a wider one is a precision that is no longer had.
@@ -31,17 +31,18 @@ def compare_builds(golden: Golden, today: Golden) -> Comparison:
     Parameters
     ----------
     golden, today : Golden
-        Of kind `build`. Of their facts count `outcome`, `words`, `layers` (a list of mappings, or of texts, or a mapping of
-        name to type), `types` (how many layers work in each), `plan_bytes` and `device_memory_bytes`; `build_seconds` is
-        told and never judged.
+        Of kind `build`. Of their facts count `outcome`, `words` of what is not built, `layers` (a list of mappings, or of
+        texts, or a mapping of name to type), `types` (how many layers work in each), `plan_bytes`, `device_memory_bytes` and
+        `supported` (operators of the parser, true or false); `build_seconds`, `words` and `calibration` (the header of a
+        cache) of what is built are told and never judged.
 
     Returns
     -------
     Comparison
-        `regression`: it was built and is refused. `drift`: fewer layers work in a narrow type and more in a wider one, or the
-        engine asks for more than twice the device memory, and a MiB more. `benign`: anything else that changed, support
-        gained included. `identical`: the same layers, types and sizes. `changes` has all differences in words. `unusable`: the
-        two are of other kinds or models.
+        `regression`: it was built and is refused, was refused and crashes, or the parser takes an operator no longer.
+        `drift`: fewer layers work in a narrow type and more in a wider one, or the engine asks for more than twice the device
+        memory, and a MiB more. `benign`: anything else that changed, support gained included. `identical`: the same layers, types
+        and sizes. `changes` has all differences in words. `unusable`: the two are of other kinds or models.
     """
     made = Comparison(today.key, golden.key, today.kind, IDENTICAL)
     then, now = golden.facts, today.facts
@@ -52,18 +53,12 @@ def compare_builds(golden: Golden, today: Golden) -> Comparison:
         line = f"the golden was recorded with another model: {then['model']}, and today's is {now['model']}"
         return replace(made, outcome=UNUSABLE, why=(line,))
     was, built = then.get("outcome") == BUILT, now.get("outcome") == BUILT
-    if was and not built:
-        why = [(REGRESSION, f"it was built and is refused: {_said(now)}")]
-    elif built and not was:
-        why = [(BENIGN, f"support gained: it was refused ({_said(then)}) and is built")]
-    elif not built:
-        same = then.get("words") == now.get("words") and then.get("outcome") == now.get("outcome")
-        why = [] if same else [(BENIGN, f"refused then and now, in other words: {_said(then)}; {_said(now)}")]
-    else:
-        why = [*_types(then, now), *_memory(then, now), *_layers(then, now), *_sizes(then, now)]
+    why = [*_outcomes(then, now), *_support(then, now)]
+    if was and built:
+        why += [*_types(then, now), *_memory(then, now), *_layers(then, now), *_sizes(then, now)]
     changes = [line for _, line in why]
     if was and built:
-        changes += _timed(then, now)
+        changes += _told(then, now)
     outcome = max((name for name, _ in why), key=CLASSES.index, default=IDENTICAL)
     ordered = sorted(why, key=lambda one: -CLASSES.index(one[0]))
     lines = [f"{name}: {line}" for name, line in ordered if name == outcome]
@@ -84,6 +79,31 @@ def _said(facts: Mapping[str, Any]) -> str:
     words = facts.get("words")
     lines = [words] if isinstance(words, str) else [str(line) for line in words or ()]
     return next((line.strip() for line in lines if line.strip()), "without words")
+
+
+def _outcomes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Say whether it is built, refused in words, or neither: a crash is worse than a refusal."""
+    old, new = (str(facts.get("outcome")) for facts in (then, now))
+    if old == new == BUILT:
+        return
+    if new == BUILT:
+        yield BENIGN, f"support gained: it was {old} ({_said(then)}) and is built"
+    elif old == BUILT or (old == REFUSED and new != REFUSED):
+        yield REGRESSION, f"it was {old} and is {new}: {_said(now)}"
+    elif old != new or then.get("words") != now.get("words"):
+        yield BENIGN, f"{old} then and {new} now, in other words: {_said(then)}; {_said(now)}"
+
+
+def _support(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Say which operators the parser takes no longer, and which it takes now; another onnx knows other operators."""
+    old, new = (dict(facts.get("supported") or {}) for facts in (then, now))
+    shared = sorted(old.keys() & new.keys())
+    lost = [name for name in shared if old[name] and not new[name]]
+    gained = [name for name in shared if new[name] and not old[name]]
+    if lost:
+        yield REGRESSION, f"the parser supports no longer: {', '.join(lost)}"
+    if gained:
+        yield BENIGN, f"the parser supports now: {', '.join(gained)}"
 
 
 def _types(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -151,9 +171,16 @@ def _by_name(layers: Any) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _timed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    old, new = (facts.get("build_seconds") for facts in (then, now))
-    return [] if old is None or new is None else [f"build time {old:.3g} s to {new:.3g} s (not judged)"]
+def _told(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+    """Give what is told and never judged: what the build took, what it said, what caches of it are worth."""
+    old, new = then.get("build_seconds"), now.get("build_seconds")
+    if old is not None and new is not None:
+        yield f"build time {old:.3g} s to {new:.3g} s (not judged)"
+    old, new = then.get("calibration"), now.get("calibration")
+    if old and new and old != new:
+        yield f"calibration caches of then do not apply: their header is {old!r}, and today's {new!r}"
+    if (then.get("words") or None) != (now.get("words") or None):
+        yield f"the build said {_said(then)!r}, and says {_said(now)!r} (not judged)"
 
 
 def _bytes(old: int, new: int) -> str:

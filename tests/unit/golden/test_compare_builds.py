@@ -76,6 +76,37 @@ def test_a_refusal_in_the_same_words_is_identical_and_in_others_benign():
     assert "without words" in classed(FACTS, {"outcome": "crashed"}).why[0]
 
 
+@pytest.mark.parametrize("outcome", ["crashed", "hung"])
+def test_a_crash_is_worse_than_a_refusal(outcome):
+    found = classed(REFUSED, {"outcome": outcome, "words": "signal 11"})
+    assert found.outcome == REGRESSION and found.why == (
+        f"regression: it was refused and is {outcome}: signal 11",
+    )
+    assert classed({"outcome": outcome}, REFUSED).outcome == BENIGN
+    assert classed(FACTS, {"outcome": outcome}).outcome == REGRESSION
+
+
+def test_an_operator_that_the_parser_takes_no_longer_is_a_regression():
+    def parser(**supported):
+        return {"outcome": "built", "supported": supported}
+
+    found = classed(
+        parser(Conv=True, Loop=True, Det=False, Old=True), parser(Conv=True, Loop=False, Det=True)
+    )
+    assert found.outcome == REGRESSION
+    assert found.changes == ("the parser supports no longer: Loop", "the parser supports now: Det")
+    assert classed(parser(Det=False), parser(Det=True)).outcome == BENIGN
+    assert classed(parser(Conv=True), parser(Conv=True, New=False)).outcome == IDENTICAL
+
+
+def test_what_a_build_said_and_its_caches_are_told_and_not_judged():
+    then, now = ({**FACTS, "calibration": f"TRT-{v}-EntropyCalibration2"} for v in (100000, 101300))
+    found = classed(then, {**now, "words": ["deprecated"]})
+    assert found.outcome == IDENTICAL
+    assert "calibration caches of then do not apply" in found.changes[1]
+    assert found.changes[2] == "the build said 'without words', and says 'deprecated' (not judged)"
+
+
 def test_layers_in_a_wider_type_are_drift():
     found = changed(types={"fp16": 1, "fp32": 2})
     assert found.outcome == DRIFT and found.why == ("drift: layers by type: fp16 2 to 1, fp32 1 to 2",)
