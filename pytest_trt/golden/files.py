@@ -101,8 +101,12 @@ def unpack(manifest: bytes, arrays: bytes) -> Golden:
 
 def seal(rest: Mapping[str, Any]) -> str:
     """Return the SHA-256 that a manifest has of its other fields."""
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(_to_bare(rest)).hexdigest()
+
+
+def _to_bare(rest: Mapping[str, Any]) -> bytes:
+    """The one text of JSON data: sorted, without white space."""
+    return json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def read_manifest(data: bytes) -> Manifest:
@@ -126,9 +130,10 @@ def read_manifest(data: bytes) -> Manifest:
         raise GoldenError(f"the manifest has other fields than schema {SCHEMA}", why=f"{odd}", mend=_AGAIN)
     rest = {name: value for name, value in held.items() if name != "sha256"}
     try:
-        sealed = seal(rest)
+        bare = _to_bare(rest)
     except (ValueError, RecursionError) as error:
         raise GoldenError("the manifest holds numbers that JSON does not have", why=str(error)) from error
+    sealed = hashlib.sha256(bare).hexdigest()
     if held["sha256"] != sealed:
         raise GoldenError(
             "the manifest is damaged: it was changed after it was recorded",
@@ -139,7 +144,7 @@ def read_manifest(data: bytes) -> Manifest:
     if (
         not isinstance(key, dict)
         or key.keys() != set(_KEY_FIELDS)
-        or not all(isinstance(part, str) and part.strip() for part in key.values())
+        or not all(isinstance(part, str) and part.strip() and _is_text(part) for part in key.values())
         or not isinstance(facts, dict)
         or not isinstance(provenance, dict)
         or not isinstance(held["kind"], str)
@@ -148,8 +153,10 @@ def read_manifest(data: bytes) -> Manifest:
         raise GoldenError(
             "the manifest has no key, kind, facts or provenance as they have to be", mend=_AGAIN
         )
-    if b'"float"' in data:
+    if b'{"float":' in bare:
         facts, provenance = _from_plain(facts), _from_plain(provenance)
+        if not isinstance(facts, dict) or not isinstance(provenance, dict):
+            raise GoldenError("the manifest has a number for facts or provenance", mend=_AGAIN)
     golden = Golden(Key(**key), held["kind"], {}, facts, provenance)
     _check_gpu(golden)
     return Manifest(golden, *_read_described(held["arrays"]))
@@ -231,6 +238,15 @@ def _read_described(arrays: object) -> tuple[str, int, Mapping[str, Mapping[str,
     return arrays["sha256"], arrays["bytes"], arrays["outputs"]
 
 
+def _is_text(part: str) -> bool:
+    """Tell whether a text can be written as UTF-8: JSON can spell halves of characters."""
+    try:
+        part.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_gpu(golden: Golden) -> None:
     made_on = golden.provenance.get("gpu_class")
     if made_on is not None and made_on != golden.key.gpu:
@@ -265,7 +281,9 @@ def _from_plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_from_plain(item) for item in value]
     if isinstance(value, dict):
-        if value.keys() == {"float"} and isinstance(value["float"], str) and value["float"] in _ODD:
+        if value.keys() == {"float"}:
+            if not isinstance(value["float"], str) or value["float"] not in _ODD:
+                raise GoldenError("the manifest holds a number that is none", why=repr(value)[:200])
             return _ODD[value["float"]]
         return {name: _from_plain(item) for name, item in value.items()}
     return value

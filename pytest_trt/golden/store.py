@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -132,7 +132,8 @@ class FileStore:
         GoldenError
             It cannot be used; the message names the file and says what is wrong.
         """
-        name = f"{key.path}.json"
+        path = key.path
+        name = f"{path}.json"
         for _ in range(_TRIES):
             try:
                 with self._named(name, absent_is_error=False):
@@ -145,10 +146,10 @@ class FileStore:
                 ) from None
             with self._named(name):
                 manifest = read_manifest(data)
-                _check_place(manifest, key.path)
                 if manifest.golden.key != key:
+                    _check_place(manifest.golden.key, path)
                     raise GoldenError(f"it is of another key: {manifest.golden.key.title}")
-            beside = _name_arrays(manifest)
+            beside = _name_arrays(manifest, path)
             if not beside:
                 return manifest.golden
             try:
@@ -172,12 +173,13 @@ class FileStore:
         GoldenError
             The golden holds what no file can, or the store cannot be written.
         """
-        name = f"{golden.key.path}.json"
+        path = golden.key.path
+        name = f"{path}.json"
         with self._named(name):
             manifest, arrays = pack(golden)
-            beside = _name_arrays(read_manifest(manifest))
+            beside = _name_arrays(read_manifest(manifest), path)
             with self._files.lock():
-                old = [] if self._files.shared else self._find_arrays(golden.key.path)
+                old = [] if self._files.shared else self._find_arrays(path)
                 writes = ({beside: arrays} if beside else {}) | {name: manifest}
                 self._files.change(writes, [other for other in old if other != beside])
 
@@ -217,8 +219,8 @@ class FileStore:
                 continue
             try:
                 manifest = read_manifest(self._files.read(name, MAX_MANIFEST))
-                needed.add(_name_arrays(manifest))
-                _check_place(manifest, name[:-5], names)
+                needed.add(_name_arrays(manifest, name[:-5]))
+                _check_place(manifest.golden.key, name[:-5], names)
                 self.load(manifest.golden.key)
             except FileNotFoundError:
                 continue  # taken away meanwhile
@@ -251,7 +253,7 @@ class FileStore:
                     manifest = read_manifest(self._files.read(f"{parts['stem']}.json", MAX_MANIFEST))
                 except (GoldenError, FileNotFoundError):
                     continue
-                if _name_arrays(manifest) != name:
+                if _name_arrays(manifest, parts["stem"]) != name:
                     left.append(name)
             self._files.change({}, sorted(left))
         return tuple(sorted(left))
@@ -274,7 +276,7 @@ class FileStore:
             return []
         except GoldenError:
             return [name for name in self._files.list_names() if _is_of(name, path)]
-        return [_name_arrays(old)] if old.size else []
+        return [_name_arrays(old, path)] if old.size else []
 
     @contextmanager
     def _named(self, name: str, absent_is_error: bool = True) -> Iterator[None]:
@@ -304,9 +306,9 @@ class FileStore:
             return False
 
 
-def _name_arrays(manifest: Manifest) -> str:
-    """Where the arrays of a manifest lie; empty where it has none."""
-    return f"{manifest.golden.key.path}.{manifest.digest[:16]}.npz" if manifest.size else ""
+def _name_arrays(manifest: Manifest, path: str) -> str:
+    """Where the arrays of a manifest at a path lie; empty where it has none."""
+    return f"{path}.{manifest.digest[:16]}.npz" if manifest.size else ""
 
 
 def _is_of(name: str, path: str) -> bool:
@@ -314,19 +316,15 @@ def _is_of(name: str, path: str) -> bool:
     return parts is not None and parts["stem"] == path
 
 
-def _check_place(manifest: Manifest, path: str, names: set[str] | frozenset[str] = frozenset()) -> None:
-    """Refuse a manifest that does not lie where its key says."""
-    key = manifest.golden.key
-    if key.path == path:
+def _check_place(key: Key, path: str, names: Collection[str] = ()) -> None:
+    """Refuse a manifest of a key that lies elsewhere than the key says."""
+    right = f"{key.path}.json"
+    if right == f"{path}.json":
         return
-    if f"{key.path}.json" in names:
-        raise GoldenError(
-            f"it is a duplicate of {f'{key.path}.json'!r}: both are of {key.title}", mend="remove this file"
-        )
+    if right in names:
+        raise GoldenError(f"it is a duplicate of {right!r}: both are of {key.title}", mend="remove this file")
     raise GoldenError(
-        f"it is of a foreign key: {key.title}",
-        why=f"a golden of that key lies at {f'{key.path}.json'!r}",
-        mend="move it",
+        f"it is of a foreign key: {key.title}", why=f"a golden of that key lies at {right!r}", mend="move it"
     )
 
 
