@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_trt.golden.record import BENIGN, IDENTICAL, MISSING
+from pytest_trt.golden.upgrade import ORDER
 
 ROWS = 12
 """Rows of a table on the page; all of them are in the JSON and in the report."""
@@ -97,7 +98,9 @@ def count_classes(report: Mapping[str, Any]) -> str:
     """Return how many cases have each class, the worst first."""
     counts = report["counts"]
     total = sum(counts.values())
-    return f"{total} cases: " + (", ".join(f"{count} {name}" for name, count in counts.items()) or "none")
+    return f"{total} cases: " + (
+        ", ".join(f"{counts[name]} {name}" for name in ORDER if name in counts) or "none"
+    )
 
 
 _SIZE_HEAD = ("", "builds", "then", "now", "grew", "shrank", "most")
