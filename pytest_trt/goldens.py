@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_trt.errors import UsageError
+from pytest_trt.errors import GoldenError, GoldenMissing, UsageError
 from pytest_trt.fixtures import replay_of, running_precision
 from pytest_trt.session import Session, session_of
 
@@ -110,11 +110,13 @@ class Goldens:
         try:
             if outputs is None:
                 assert closing is not None
+                if runtime.emulated and not certified_of(found):
+                    self._need_local(name, asked)
                 outputs = closing.run(worked.feeds)
-            hybrid = session.settings.hybrid
-            kept = f"{asked}+{hybrid}" if asked == "int8" and hybrid != "off" else asked
             facts = {"seed": session.settings.seed}
-            today = golden_of_outputs(runtime, name, kept, outputs, inputs=inputs, model=digest, facts=facts)
+            today = golden_of_outputs(
+                runtime, name, self._kept(asked), outputs, inputs=inputs, model=digest, facts=facts
+            )
             if not runtime.emulated:
                 return self.hold(today, found)
             exact, local = split_exact(today, certified_of(found))
@@ -122,6 +124,29 @@ class Goldens:
         finally:
             if closing is not None:
                 closing.close()
+
+    def _kept(self, precision: str) -> str:
+        """The precision as a key has it."""
+        hybrid = self._session.settings.hybrid
+        return f"{precision}+{hybrid}" if precision == "int8" and hybrid != "off" else precision
+
+    def _need_local(self, name: str, precision: str) -> None:
+        """Skip before anything runs where only a golden of this processor would do, and none is kept or wanted."""
+        __tracebackhide__ = True
+        if self._session.settings.golden != "check":
+            return
+        from pytest_trt.golden.key import Key
+        from pytest_trt.golden.outputs import name_machine, product_of
+
+        runtime = self._session.discovery.executor
+        assert runtime is not None
+        product = f"{product_of(runtime)}+cpu-{name_machine()}"
+        try:
+            self.book.find(Key(name, self._kept(precision), runtime.gpu.name, product))
+        except GoldenMissing:
+            pytest.skip(LOCAL)
+        except GoldenError:
+            return  # told when it is compared
 
     def hold(self, golden: Golden, limits: Mapping[str, Bound] | None = None) -> Comparison:
         """Check or record a golden of today, as `--trt-golden` says, and return the comparison.
