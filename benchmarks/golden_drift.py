@@ -3,8 +3,8 @@
     python benchmarks/golden_drift.py [--runs 1000] [--seed 6000] [--likely]
 
 A case is a convolution or matrix product (with bias, residual, ReLU) in FP32, FP16 or INT8 on random data, as
-`python -m pytest_trt bite` draws them, with 1,000 elements or more; a run is one case, recorded honestly and then changed. The
-limits are those of the check.
+`python -m pytest_trt bite` draws them, with 1,000 elements or more that are not zero; a run is one case, recorded honestly and
+then changed. The limits are those of the check.
 
 `one step`          honest kernels, each element at most one step of its type from the golden: identical or benign
 `another order`     golden and today add in two random orders: identical or benign

@@ -167,6 +167,25 @@ def test_elements_without_a_promise_may_change():
     assert classed(OLD, other, limits).outcome == REGRESSION
 
 
+def test_elements_without_a_promise_open_no_door():
+    """All others moved by one step, which is never drift."""
+    loose = np.zeros(SHAPE, bool)
+    loose[0, 0, 0, 0] = True
+    right = stored(MID, 0)
+    moved = np.nextafter(right, np.float32(np.inf))
+    moved[0, 0, 0, 0] = 1e6
+    found = classed(right, moved, {"y": replace(LIMITS["y"], loose=loose)})
+    assert found.outcome == BENIGN and "at most 1 steps" in found.why[0]
+
+
+@pytest.mark.parametrize("value", [1e6, -1e6])
+def test_what_was_outside_before_is_no_yardstick(value):
+    wrong = OLD.copy()
+    wrong[0, 0, 0, 0] = value
+    found = classed(wrong, stored(MID, 2 * errors(3)))
+    assert found.outcome == DRIFT and any("the RMS error" in line for line in found.why)
+
+
 def test_overflow_may_be_infinite_in_one_version():
     overflow = np.zeros(SHAPE, bool)
     overflow[0, 0, 0, 0] = True

@@ -83,8 +83,29 @@ def test_one_element_shows_as_a_jump():
     assert growth.new == 60 and growth.seen > growth.chance
     new[0, 0, 0, 0] = -50.0
     assert ("jump", "element (1, 2, 3, 4) and 1 more") in told(pairs(old, new))
-    old[1, 2, 3, 4] = old[0, 0, 0, 0] = 60.0
-    assert not [what for what, _ in told(pairs(old, new)) if what == "jump"]
+
+
+def test_what_was_far_off_before_does_not_jump():
+    old, new = drawn(4, (20_000,))
+    old[3] = new[3] = 60.0
+    assert told(pairs(old, new)) == set()
+    old[3] = 0.0
+    assert told(pairs(old, new)) == {("jump", "element (3,)")}
+
+
+def test_an_element_that_moved_by_a_step_does_not_jump():
+    old, new = drawn(4, (20_000,))
+    new[3] = 60.0
+    moved = np.where(np.arange(20_000) == 3, 1.0, 10.0)
+    assert told(pairs(old, new, moved=moved)) == set()
+
+
+def test_chance_counts_three_tests_a_slice():
+    old, new = drawn(0)
+    chances = {growth.chance for growth in find_growth([pairs(old, 2 * new)])}
+    assert chances == {threshold(3 * (1 + SHAPE[0] + SHAPE[1]))}
+    both = find_growth([pairs(old, 2 * new), pairs(old, 2 * new)])
+    assert {growth.chance for growth in both} == {threshold(3 * (2 * (1 + SHAPE[0] + SHAPE[1]) + 1))}
 
 
 def test_errors_of_several_outputs_are_pooled():
