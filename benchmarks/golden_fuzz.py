@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import copy
 import hashlib
 import io
 import json
@@ -122,7 +123,7 @@ def edit_fields(data: bytes, rng: np.random.Generator) -> bytes:
         elif how == 2 and isinstance(room, dict):
             room[str(rng.choice(["schema", "float", "x", "type", "sha256"]))] = room.pop(one[-1])
         else:
-            room[one[-1]] = _ODD_VALUES[int(rng.integers(len(_ODD_VALUES)))]
+            room[one[-1]] = copy.deepcopy(_ODD_VALUES[int(rng.integers(len(_ODD_VALUES)))])
     return dump(held, fresh=rng.random() < 0.6)
 
 
