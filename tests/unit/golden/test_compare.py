@@ -146,6 +146,12 @@ def test_signs_of_zero_are_benign_with_a_reference_or_without(limits):
     assert found.numbers["y"]["changed"] == 0
 
 
+def test_large_integers_differ_in_their_last_bit():
+    large = np.array([2**60], np.int64)
+    found = classed(large, large + 1, None)
+    assert found.outcome == DRIFT and found.numbers["y"]["changed"] == 1
+
+
 def test_nan_masks_are_those_of_the_reference():
     mid = np.array([np.nan, 1.0])
     limits = {"y": Bound.exact(mid, "fp32")}
