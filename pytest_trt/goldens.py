@@ -237,7 +237,7 @@ class Goldens:
         raise make_failure(
             compared,
             replay=self._replay(compared.key.precision),
-            accept=accept_command(compared.key, folder, settings.cache_dir),
+            accept="" if settings.golden_from else accept_command(compared.key, folder, settings.cache_dir),
         )
 
     def _miss(self, compared: Comparison) -> NoReturn:

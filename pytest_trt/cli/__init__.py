@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from pytest_trt import __version__
-from pytest_trt.cli import bite, claims, layers, lint, nodes, table
+from pytest_trt.cli import bite, claims, golden, layers, lint, nodes, table
 from pytest_trt.errors import TrtError
 
 _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "bite": bite.run,
     "claims": claims.run,
+    "golden": golden.run,
     "lint": lint.run,
     "layers": layers.run,
     "nodes": nodes.run,
@@ -36,6 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "claims",
             help="the claims of the FAQ and the public bugs, with the last results",
             description=claims.__doc__,
+        )
+    )
+    golden.add_arguments(
+        commands.add_parser(
+            "golden",
+            help="look at goldens, compare, verify, prune and accept them",
+            description=golden.__doc__,
         )
     )
     lint.add_arguments(

@@ -22,6 +22,7 @@ from pytest_trt.golden.record import (
     Comparison,
     Golden,
 )
+from pytest_trt.golden.spread import count_spread
 from pytest_trt.golden.store import Store
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.settings import GOLDENS
@@ -80,7 +81,8 @@ class Book:
         Product and version whose goldens are looked up instead of those of today's; a shortened version means the newest
         that the store has of it.
     rejected : Store, optional
-        Where today's outputs of a failing comparison are kept, for `golden accept`.
+        Where today's outputs of a failing comparison are kept, for `golden accept`; nothing is kept of a comparison with another
+        product, whose golden stays what it was.
 
     Attributes
     ----------
@@ -148,7 +150,7 @@ class Book:
             self.store.save(whole)
             entry = Entry(compared, written=True, outside=_count_outside(whole))
         self.entries.append(entry)
-        if self.rejected is not None:
+        if self.rejected is not None and self.from_product is None:
             if entry.passed:
                 _forget(self.rejected, today.key)
             else:
@@ -265,7 +267,8 @@ def _measured(today: Golden, limits: Mapping[str, Bound] | None) -> Golden:
     """The golden with what is known of its errors, as it is kept."""
     if today.kind == BUILD or limits is None:
         return today
-    return replace(today, facts={**today.facts, "numbers": measure_errors(today.arrays, limits)})
+    known = {"numbers": measure_errors(today.arrays, limits), "spread": count_spread(today.arrays, limits)}
+    return replace(today, facts={**today.facts, **known})
 
 
 def _count_outside(golden: Golden) -> int:

@@ -39,7 +39,7 @@ def make_failure(comparison: Comparison, *, replay: str, accept: str) -> Conform
     replay : str
         The command that repeats the check.
     accept : str
-        The command that takes today's outputs as the golden.
+        The command that takes today's outputs as the golden; empty where they were held against another product's.
     """
     outcome = comparison.outcome
     words = {UNUSABLE: "the golden cannot be used"}.get(outcome, outcome)
@@ -59,11 +59,13 @@ def make_failure(comparison: Comparison, *, replay: str, accept: str) -> Conform
             "rule   no correct kernel gives what lies outside of the limits, or other names, types or shapes"
         )
     why.append(f"replay {replay}")
-    mend = f"right as it is? {accept}"
+    mend = "the golden of another version stays as it is; keep today's beside it: --trt-golden=record"
+    if accept:
+        mend = f"right as it is? {accept}; or run with --trt-golden={_UPDATES[outcome]}"
     return ConformanceError(
         f"golden {comparison.key.case!r}: {words}: {first}",
         why=why,
-        mend=f"{mend}; or run with --trt-golden={_UPDATES[outcome]}",
+        mend=mend,
     )
 
 
