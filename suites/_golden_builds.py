@@ -54,7 +54,11 @@ QUICK = ("parser", "conv2d", "gemm", "deconv2d-strided-dilated")
 
 
 def list_builds(
-    gpus: Iterable[str], precisions: Iterable[str], names: Sequence[str] | None = None
+    gpus: Iterable[str],
+    precisions: Iterable[str],
+    names: Sequence[str] | None = None,
+    *,
+    calibrates: bool = False,
 ) -> list[Asked]:
     """Return the builds that goldens are kept of.
 
@@ -65,7 +69,9 @@ def list_builds(
     precisions : iterable of str
         Of the session: `int8` stands for all that have INT8.
     names : sequence of str, optional
-        Only these cases, without `build-`; of networks none.
+        Only these cases, without `build-`.
+    calibrates : bool
+        The builder still has calibrators, and executes: one build gets its INT8 scales from it.
     """
     wanted = set(precisions)
     made = []
@@ -79,6 +85,10 @@ def list_builds(
             model = case.model()
             one = Asked(f"build-{name}", gpu, "fp32", model=_pack(model), profile=case.profile)
             made += [_at(one, word, model, case.input_shapes) for word in asked]
+        if "int8" in wanted and calibrates:
+            case = Case.parse(CASES["conv2d"])
+            one = Asked("build-calibrated", gpu, "int8", model=_pack(case.model()), implicit=True)
+            made.append(_at(one, "int8", case.model(), case.input_shapes))
         if "int8" in wanted:
             for name in QUANTIZED:
                 model, _ = quantized_networks()[name]

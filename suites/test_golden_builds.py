@@ -33,7 +33,8 @@ def test_builds_are_those_of_the_golden(gpu, trt_builder, trt_golden, trt_precis
             pytest.skip(f"not applicable: {trt_builder.title} builds for {classes[0]} alone")
         gpu = classes[0]
     names = QUICK if trt_settings.budget == "quick" else None
-    asked = list_builds((gpu,), (trt_precision,), names)
+    calibrates = trt_builder.features.calibrators and trt_builder.can_execute
+    asked = list_builds((gpu,), (trt_precision,), names, calibrates=calibrates)
     if not asked:
         pytest.skip(f"not applicable: no build for {gpu} is kept at {trt_precision}")
     session = session_of(request.config)
