@@ -24,11 +24,11 @@ from pytest_trt.golden.builds import (
     digest_model,
     golden_of_build,
     golden_of_parser,
-    name_product,
 )
 from pytest_trt.golden.builds import HUNG as OUTCOME_HUNG
 from pytest_trt.golden.built import BUILT
 from pytest_trt.golden.key import Key
+from pytest_trt.golden.outputs import product_of
 from pytest_trt.golden.record import BUILD, Golden
 from pytest_trt.records import Settings
 from pytest_trt.runtime.contained import DONE, HUNG, RAISED, Ended, run_contained
@@ -70,7 +70,7 @@ class Asked:
 
     def is_kept(self, rt: Runtime, book: Book) -> bool:
         """Tell whether a book has a golden that the build can be held against; a damaged one is one."""
-        key = Key(self.case, asked_name(self.precision, self.hybrid), self.gpu, name_product(rt))
+        key = Key(self.case, asked_name(self.precision, self.hybrid), self.gpu, product_of(rt))
         try:
             book.find(key)
         except GoldenMissing:
@@ -160,7 +160,7 @@ def _make(rt: Runtime, one: Asked) -> Golden:
 
 
 def _golden(rt: Runtime, one: Asked, ended: Ended) -> Golden:
-    key = Key(one.case, asked_name(one.precision, one.hybrid), one.gpu, name_product(rt))
+    key = Key(one.case, asked_name(one.precision, one.hybrid), one.gpu, product_of(rt))
     if ended.how == DONE:
         return Golden(key, BUILD, facts=ended.value["facts"], provenance=ended.value["provenance"])
     if ended.how == RAISED:

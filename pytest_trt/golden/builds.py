@@ -8,19 +8,16 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
-from importlib import metadata
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from pytest_trt import hardware
 from pytest_trt.errors import UnsupportedError
 from pytest_trt.golden.built import BUILT, REFUSED
 from pytest_trt.golden.key import Key
+from pytest_trt.golden.outputs import describe_runtime, product_of
 from pytest_trt.golden.record import BUILD, Golden
 from pytest_trt.precision import measure_ranges, prepare
 from pytest_trt.precision.attribution import attribute, typed_products
@@ -139,13 +136,6 @@ def asked_name(precision: str, hybrid: str = "off") -> str:
     return precision if hybrid == "off" else f"{precision}+{hybrid}"
 
 
-def name_product(rt: Runtime) -> str:
-    """Return product and version of what builds: `tensorrt_rtx-1.7.1.116`, `emulator+tensorrt-10.13.3.9+ort-1.23`."""
-    if not rt.emulated:
-        return rt.plays
-    return f"emulator+{rt.plays}+ort-{'.'.join(metadata.version('onnxruntime').split('.')[:2])}"
-
-
 def digest_model(model: ModelProto) -> str:
     """Return the SHA-256 of a model, hexadecimal."""
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
@@ -257,25 +247,11 @@ def _unsupported(words: Iterable[str]) -> list[str]:
 def _golden(
     rt: Runtime, case: str, precision: str, facts: Mapping[str, Any], plan: str | None = None
 ) -> Golden:
-    key = Key(case, precision, rt.gpu.name, name_product(rt))
+    key = Key(case, precision, rt.gpu.name, product_of(rt))
     return Golden(key, BUILD, facts=facts, provenance=describe_origin(rt, plan))
 
 
 def describe_origin(rt: Runtime, plan: str | None = None) -> dict[str, Any]:
     """Return where a golden comes from: product, GPU, driver, packages, and when."""
-    gpus = hardware.detect() if rt.can_execute and not rt.emulated else ()
-    return {
-        "product": rt.plays,
-        "title": rt.title,
-        "gpu_class": rt.gpu.name,
-        "gpu": gpus[0].title if gpus else None,
-        "sm": rt.gpu.sm,
-        "driver": gpus[0].driver if gpus else None,
-        "numpy": np.__version__,
-        "onnx": onnx.__version__,
-        "onnxruntime": metadata.version("onnxruntime"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "plan": plan,
-        "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
+    system = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    return {**describe_runtime(rt), **system, "plan": plan}

@@ -36,13 +36,14 @@ _FACTS = (
     "onnx",
 )
 _PLACE = (
-    ("product", "TensorRT"),
+    ("plays", "TensorRT"),
     ("gpu_class", "GPU class"),
     ("gpu", "GPU"),
     ("driver", "driver"),
     ("onnxruntime", "ONNX Runtime"),
     ("onnx", "onnx"),
     ("python", "Python"),
+    ("pytest_trt", "pytest-trt"),
     ("system", "system"),
     ("recorded", "recorded"),
 )
@@ -147,7 +148,7 @@ def find_stale(changes: Iterable[Change]) -> list[dict[str, str]]:
         header = one.then.get("calibration")
         if not header:
             continue
-        product, _, version = str(one.to_place.get("product", "")).partition("-")
+        product, _, version = str(one.to_place.get("plays", "")).partition("-")
         writer = "emulator" if one.comparison.key.product.startswith("emulator+") else "TRT"
         why = ""
         if not one.now.get("calibration"):

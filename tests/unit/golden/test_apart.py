@@ -8,8 +8,8 @@ import pytest
 
 from pytest_trt.errors import ExecutionError, GoldenMissing
 from pytest_trt.golden.apart import Asked, build_apart, make_worker
-from pytest_trt.golden.builds import name_product
 from pytest_trt.golden.key import Key
+from pytest_trt.golden.outputs import product_of
 from pytest_trt.golden.record import Golden
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import discover
@@ -85,5 +85,5 @@ class Book:
 
 def test_a_build_is_kept_where_a_book_has_its_key():
     rt = executor()
-    book = Book(Key("build-gemm", "fp16", "l4", name_product(rt)))
+    book = Book(Key("build-gemm", "fp16", "l4", product_of(rt)))
     assert GEMM.is_kept(rt, book) and not PARSER.is_kept(rt, book)

@@ -35,7 +35,7 @@ REFUSED = {"outcome": "refused", "words": ["Error 10: no implementation for oper
 
 def golden(case, product, facts, **place):
     key = Key(case, "fp16", "t4", product)
-    return Golden(key, BUILD, facts=facts, provenance={"product": product, "gpu_class": "t4", **place})
+    return Golden(key, BUILD, facts=facts, provenance={"plays": product, "gpu_class": "t4", **place})
 
 
 def change(case, then, now, *, new=NEW):
