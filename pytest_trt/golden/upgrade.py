@@ -197,7 +197,11 @@ def _places(found: Sequence[Change]) -> list[list[str]]:
             sides.append(", ".join(values) or "-")
         if sides != ["-", "-"]:
             rows.append([title, *sides])
-    if not any(row[0] == "GPU" for row in rows):
+    if (
+        found
+        and all(one.comparison.kind == BUILD for one in found)
+        and not any(row[0] == "GPU" for row in rows)
+    ):
         rows.append(["GPU", "none: builds alone", "none: builds alone"])
     return rows
 

@@ -75,6 +75,7 @@ def test_two_commands_give_one_report(recorded: Trt, workers: tuple[str, ...]) -
     assert [case["case"] for case in report["cases"]] == ["gemm", "held", "matmul"]
     assert sum(report["counts"].values()) == 3 and not set(report["counts"]) - {"identical", "benign"}
     assert len(report["timing_caches"]) == 2
+    assert ["TensorRT", "tensorrt-10.13.3.9", "tensorrt-10.16.1.11"] in report["place"]
     page = (folder / "upgrade.md").read_text(encoding="utf-8")
     assert page.startswith("# Upgrade: emulator+tensorrt-10.13.3.9") and "3 cases" in page
     assert "Upgrade: emulator+tensorrt-10.13.3.9" in (folder / "index.html").read_text(encoding="utf-8")
@@ -98,3 +99,20 @@ def test_nothing_is_told_without_another_version(recorded: Trt) -> None:
         "report.json",
         "report.md",
     }
+
+
+def test_what_is_known_by_its_comparison_alone_is_told_with_where_they_come_from(recorded: Trt) -> None:
+    result = recorded.run_apart(*COMMON, *CHECK, "-k", "known_by")
+    result.assert_outcomes(passed=1, deselected=2)
+    report = json.loads((recorded.pytester.path / "out" / "upgrade.json").read_text(encoding="utf-8"))
+    assert ["TensorRT", "tensorrt-10.13.3.9", "tensorrt-10.16.1.11"] in report["place"]
+    assert [case["case"] for case in report["cases"]] == ["held"]
+
+
+def test_a_page_that_cannot_be_written_fails_the_session(recorded: Trt) -> None:
+    (recorded.pytester.path / "out" / "upgrade.md").mkdir(parents=True)
+    result = recorded.run_apart(*COMMON, *CHECK, "-k", "known_by")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["problem: the report of the upgrade cannot be written to '*/out': IsADirectoryError*"]
+    )
