@@ -1,6 +1,6 @@
 """Damaged goldens: reading one gives the golden that was kept, or the error of this package, and the store stays as it is.
 
-    python benchmarks/golden_fuzz.py [--count 10000] [--seed 0]
+    TMPDIR=/dev/shm python benchmarks/golden_fuzz.py [--count 10000] [--seed 0]
 
 Each round damages one file of a store with three goldens and asks for that golden, for the keys and, in every tenth round, for
 the list of problems. Half of the damages are of bytes: flipped bits, cuts, insertions, pieces of another file. The other
