@@ -50,9 +50,7 @@ class GoldenNews:
             (test, read_entry(value)) for test, name, value in ledger.records if name == PROPERTY
         ]
         entries = [entry for _, entry in asked]
-        local = [
-            e for e in entries if e.comparison.outcome == MISSING and "+cpu-" in e.comparison.key.product
-        ]
+        local = [entry for entry in entries if _is_local(entry)]
         told = [entry for entry in entries if entry not in local]
         text = []
         if local:
@@ -101,7 +99,10 @@ class GoldenNews:
         """Goldens of this product, class and these precisions whose test ran without asking, or is there no more."""
         if self._session.settings.golden_from is not None:
             return []
-        products = {key.product for key in asked}
+        from pytest_trt.golden.outputs import name_machine
+
+        products = {key.product.partition("+cpu-")[0] for key in asked}
+        products |= {f"{product}+cpu-{name_machine()}" for product in products}
         gpus = {key.gpu for key in asked}
         files = {test.partition("::")[0] for test in self._outcomes}
         found, kept = [], store.keys()
@@ -141,6 +142,14 @@ class GoldenNews:
         )
         chosen = any("::" in str(argument) for argument in config.args)
         return bool(any(options) or stopped or chosen or settings.claims or settings.case)
+
+
+def _is_local(entry: Entry) -> bool:
+    """Tell whether a golden would hold on this processor alone, and there is none."""
+    from pytest_trt.golden.record import MISSING
+
+    compared = entry.comparison
+    return compared.outcome == MISSING and not entry.written and "+cpu-" in compared.key.product
 
 
 def _find_shared(asked: list[tuple[str, Entry]]) -> list[str]:
