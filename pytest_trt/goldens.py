@@ -102,6 +102,8 @@ class Goldens:
             from pytest_trt.check.graph import Graph, load_model
 
             digest = Graph(load_model(model)).digest
+        if outputs is None and calibration is None and asked == "int8":
+            calibration = [inputs]  # as `trt_check`: what is drawn depends on the seed
         closing = None
         if model is not None and inputs is not None:
             worked = session.workbench.limits(model, inputs, asked, profile, calibration=calibration, **build)
@@ -126,9 +128,16 @@ class Goldens:
                 closing.close()
 
     def _kept(self, precision: str) -> str:
-        """The precision as a key has it."""
-        hybrid = self._session.settings.hybrid
-        return f"{precision}+{hybrid}" if precision == "int8" and hybrid != "off" else precision
+        """The precision as a key has it, with all that makes another graph of it: `int8+fp16`, `int8+implicit`, `fp16+weak`."""
+        settings = self._session.settings
+        parts = [precision]
+        if precision == "int8":
+            parts += [settings.hybrid] if settings.hybrid != "off" else []
+            parts += [settings.int8] if settings.int8 != "explicit" else []
+        parts += [settings.typing] if settings.typing != "auto" else []
+        parts += [settings.constraints] if settings.constraints != "off" else []
+        parts += [settings.rewriter] if settings.rewriter != "builtin" else []
+        return "+".join(parts)
 
     def _need_local(self, name: str, precision: str) -> None:
         """Skip before anything runs where only a golden of this processor would do, and none is kept or wanted."""

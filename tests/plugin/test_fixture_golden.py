@@ -188,6 +188,33 @@ def test_hybrid_int8_has_a_key_of_its_own(bare_trt: Trt) -> None:
     assert all("(int8+fp16, t4" in title for title in keys(bare_trt))
 
 
+@pytest.mark.parametrize(
+    ("option", "precision"),
+    [
+        ("--trt-int8=implicit", "int8+implicit"),
+        ("--trt-typing=weak", "int8+weak"),
+        ("--trt-constraints=obey", "int8+obey"),
+        ("--trt-rewriter=onnxruntime", "int8+onnxruntime"),
+    ],
+)
+def test_what_makes_another_graph_has_a_key_of_its_own(bare_trt: Trt, option: str, precision: str) -> None:
+    one = TESTS.replace('["whole", "real"]', '["whole"]').removeprefix(MODEL)
+    run(bare_trt, "--trt-golden=record", option, body=one, precision="int8").assert_outcomes(passed=1)
+    assert [title.partition(",")[0] for title in keys(bare_trt)] == [f"whole ({precision}"]
+
+
+def test_int8_does_not_depend_on_the_seed(bare_trt: Trt) -> None:
+    """Scales of inner tensors come from the inputs, and not from what is drawn."""
+    body = """
+def test_it(trt_golden):
+    trt_golden("deep", model=gemm(deep=True), inputs=REAL)
+"""
+    run(bare_trt, "--trt-golden=record", body=body, precision="int8").assert_outcomes(passed=1)
+    result = run(bare_trt, "--trt-seed=7", body=body, precision="int8")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["  1 identical"])
+
+
 def test_what_was_recorded_outside_of_its_limits_is_told_and_never_passes(bare_trt: Trt) -> None:
     wrong = FAULTS + "last_input_channel_dropped"
     result = run(bare_trt, "--trt-golden=record", wrong)
