@@ -198,7 +198,8 @@ class DeepJudge:
                 if name in got and got[name].shape == likely.mid.shape:
                     mid = got[name].astype(np.float64)
                     # Each of two runs has its own errors.
-                    room = np.sqrt(2.0) * (likely.high - likely.mid)
+                    with np.errstate(invalid="ignore"):
+                        room = np.sqrt(2.0) * (likely.high - likely.mid)
                     limits[name] = Bound(mid, mid - room, mid + room, loose=likely.loose)
             return limits
         rng = np.random.default_rng(0)

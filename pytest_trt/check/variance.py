@@ -200,6 +200,8 @@ class _Walk:
             return _Noisy(round_to(mid, kind), kind)
         if node.op not in _MOVES | _CHOOSES or node.op == "Cast":
             sigma = np.sqrt(sigma**2 + _step(mid, kind) ** 2 / 12)
+        if _may_overflow(mid, sigma, kind):
+            raise _Uncovered(f"{node.op} may pass the largest number of {kind}")
         return _Noisy(mid, kind, sigma, tuple(round_to(d, kind) for d in draws))
 
     def _passed_on(
@@ -287,6 +289,12 @@ def _paired(op: str, a: _Noisy | None, b: _Noisy | None, mid: Float64) -> Float6
     else:
         total = np.maximum(var_a, var_b)
     return np.asarray(np.broadcast_to(np.sqrt(total), mid.shape))
+
+
+def _may_overflow(mid: Float64, sigma: Float64, kind: str) -> bool:
+    """Tell whether a finite value becomes infinite where it is stored, or may: what follows is no small error then."""
+    reach = np.abs(mid) + SIGMAS * sigma
+    return bool(np.isinf(round_to(reach[np.isfinite(mid)], kind)).any())
 
 
 def _step(values: Float64, kind: str) -> Float64:

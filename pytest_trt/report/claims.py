@@ -130,7 +130,7 @@ def count_words(results: Iterable[Result]) -> list[str]:
     for bugs, title in ((False, "FAQ claims"), (True, "public bugs")):
         counts = Counter(result.outcome for result in results if result.is_bug == bugs)
         if counts:
-            words = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+            words = ", ".join(f"{outcome} {counts[outcome]}" for outcome in OUTCOMES if counts[outcome])
             lines.append(f"{title}: {words}")
     return lines
 

@@ -146,3 +146,15 @@ def test_what_is_not_finite_is_left_open():
     given["x"][0, 0, 0, 0] = np.inf
     likely = end_to_end(typed(deep_model(4), "fp16"), given, Contract())["y"]
     assert likely.loose[0].any() and not likely.loose[1:].any()
+
+
+@pytest.mark.parametrize(("factor", "covered"), [(1.0, True), (1e3, True), (6e4, False)])
+def test_what_may_leave_the_range_of_16_bits_inside_is_not_covered(factor, covered):
+    """x * Sigmoid(x) with infinity is NaN in a correct engine, and a finite number in exact arithmetic."""
+    model = chain(("Sigmoid", [], {}), ("Mul", ["t"], {}))
+    graph, given = typed(model, "fp16"), {"x": feeds(shape=(2, 3, 8, 8))["x"] * np.float32(factor)}
+    likely = end_to_end(graph, given, Contract())
+    assert (likely is not None) == covered
+    if likely is not None:
+        got = OnnxRuntime(graph).run(given)["y"].astype(np.float64)
+        assert ((got >= likely["y"].low) & (got <= likely["y"].high)).all()

@@ -97,7 +97,7 @@ def test_the_section_has_what_does_not_hold_first():
     made = book(report("a", ["faq-1"]), report("b", ["faq-2"], "failed", "no"), report("c", ["B01"]))
     section = make_section(made.results(), "here")
     assert [row[0] for row in section["rows"]] == ["faq-2", "B01", "faq-1"]
-    assert section["text"] == ["FAQ claims: 1 broken, 1 holds", "public bugs: 1 fixed"]
+    assert section["text"] == ["FAQ claims: broken 1, holds 1", "public bugs: fixed 1"]
 
 
 def test_nothing_is_counted_of_nothing():
