@@ -16,7 +16,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 def safe_name(text: str) -> str:
     """Return a name that is one part of a path on every system; two texts never share one.
 
-    A text of lower-case letters, digits and `._+-` stays as it is; any other is shortened to those and gets a digest of the whole.
+    A text of lower-case letters, digits and `._+-` stays as it is; any other is shortened to those, with a digest of the whole.
 
     Raises
     ------
@@ -25,11 +25,17 @@ def safe_name(text: str) -> str:
     """
     if not text.strip():
         raise GoldenError("a golden needs a name", mend="trt_golden('my-case', outputs)")
-    good = _SAFE.fullmatch(text) and not _RESERVED.fullmatch(text) and ".." not in text and not text.endswith(".")
+    good = (
+        _SAFE.fullmatch(text)
+        and not _RESERVED.fullmatch(text)
+        and ".." not in text
+        and not text.endswith(".")
+    )
     if good:
         return text
     short = re.sub(r"[^a-z0-9+-]+", "-", text.lower()).strip("-+")[:60] or "case"
-    return f"{short}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{short}-{digest[:12]}"
 
 
 @dataclass(frozen=True, order=True)
