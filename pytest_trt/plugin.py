@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt import hookspecs, logs, markers, options
+from pytest_trt import hookspecs, logs, markers, options, upgrades
 from pytest_trt.collecting import deselect, multiply, read_marks, rewrites
 from pytest_trt.errors import SettingsError
 from pytest_trt.fixtures import (
@@ -95,6 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
     session = config.stash[KEY] = Session(config, resolved)
     if not is_worker(config):
         config.pluginmanager.register(Summary(session), "trt-summary")
+        upgrades.register(config)
     logs.register(config)
 
 

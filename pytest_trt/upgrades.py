@@ -105,8 +105,3 @@ def register(config: pytest.Config) -> None:
     """Register what tells it, once."""
     if not config.pluginmanager.has_plugin("trt-upgrades"):
         config.pluginmanager.register(Upgrades(), "trt-upgrades")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Register it where this module is a plugin of its own: `-p pytest_trt.upgrades`."""
-    register(config)

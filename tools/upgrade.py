@@ -95,7 +95,6 @@ def record_command(python: str, store: Path, more: Sequence[str] = ()) -> list[s
 def check_command(python: str, store: Path, older: str, report: Path, more: Sequence[str] = ()) -> list[str]:
     """Return the command that checks, and writes the report."""
     golden = ["--trt-golden=check", f"--trt-golden-dir={store}", f"--trt-golden-from={older}"]
-    plugin = ["-p", "pytest_trt.upgrades"]
     return [
         python,
         "-m",
@@ -103,7 +102,6 @@ def check_command(python: str, store: Path, older: str, report: Path, more: Sequ
         TESTS,
         "-q",
         "-rx",
-        *plugin,
         *OPTIONS,
         *golden,
         f"--trt-report={report}",

@@ -44,7 +44,7 @@ TESTS = """
         case = Case.parse(CASES["gemm"])
         trt_golden.hold(golden_of_build(trt_runtime, "held", case.model(), trt_precision))
 """
-PLUGINS = ("-p", "pytest_trt.plugin", "-p", "pytest_trt.upgrades")
+PLUGINS = ("-p", "pytest_trt.plugin")
 COMMON = (*PLUGINS, "--trt-runtime=emulator", "--trt-precision=fp16", "--gpu=t4")
 CHECK = ("--trt-golden-from=emulator+tensorrt-10.13.3.9", "--trt-emulate=tensorrt-10.16", "--trt-report=out")
 
