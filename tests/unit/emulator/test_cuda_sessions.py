@@ -7,7 +7,11 @@ import weakref
 from contextlib import nullcontext
 from types import SimpleNamespace
 
-from pytest_trt.emulator.cuda import STREAMS_KEPT, CudaDevice
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from pytest_trt.emulator.cuda import STREAMS_KEPT, CudaDevice, Either
 
 
 class Session:
@@ -65,3 +69,37 @@ def test_sessions_end_with_their_program():
     made._session_on(program, 7)
     del program
     assert alive(made) == []
+
+
+class Failing:
+    """A session that cuDNN has no kernel for."""
+
+    def __init__(self):
+        self.runs = 0
+
+    def get_inputs(self):
+        return ["x"]
+
+    def run(self, names, feeds):
+        self.runs += 1
+        raise RuntimeError("CUDNN_STATUS_NOT_SUPPORTED")
+
+
+def relu():
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_what_the_gpu_cannot_run_is_run_on_the_cpu_from_then_on():
+    gpu = Failing()
+    either = Either(gpu, relu())
+    for _ in range(2):
+        (y,) = either.run(["y"], {"x": np.array([-1, 2], np.float32)})
+        assert y.tolist() == [0, 2]
+    assert gpu.runs == 1 and either.get_inputs() == ["x"]
+
+
+def test_what_neither_can_run_is_an_error():
+    with pytest.raises(Exception, match="x"):
+        Either(Failing(), relu()).run(["y"], {})
