@@ -41,7 +41,7 @@ class GoldenNews:
             return []
         from pytest_trt.golden.record import MISSING
         from pytest_trt.golden.travel import read_entry
-        from pytest_trt.golden.words import make_section
+        from pytest_trt.golden.words import make_plots, make_section
         from pytest_trt.report.plain import to_text
         from pytest_trt.report.sections import SECTION
         from pytest_trt.report.sections import make_section as check_section
@@ -63,6 +63,11 @@ class GoldenNews:
         if text or any(entry.comparison.outcome != MISSING or entry.written for entry in told):
             section = check_section(make_section(title, told, text))
             ledger.records.append(("of this session", SECTION, to_text(section)))
+        if self._session.settings.report_dir is not None:
+            ledger.records += [
+                ("of this session", SECTION, to_text(check_section(made)))
+                for made in make_plots(entry.comparison for entry in told)
+            ]
         return _find_shared(asked)
 
     def _look_around(self, asked: list[Key], session: pytest.Session) -> list[str]:

@@ -27,6 +27,8 @@ ORDER = (REGRESSION, UNUSABLE, DRIFT, BENIGN, IDENTICAL, MISSING)
 
 _UPDATES = {DRIFT: "update=changed", UNUSABLE: "update=changed", REGRESSION: "update=all"}
 _WIDTH = 40
+PLOTS = 24
+"""Histograms of one report, at the most."""
 
 
 def make_failure(comparison: Comparison, *, replay: str, accept: str) -> ConformanceError:
@@ -149,12 +151,37 @@ def make_plot(comparisons: Iterable[Comparison]) -> dict[str, Any] | None:
     if not found:
         return None
     worst = min(found, key=lambda one: (ORDER.index(one.outcome), one.key))
-    name, held = next(iter(worst.histograms.items()))
-    edges = list(held["edges"])
+    return _plot(worst, next(iter(worst.histograms)))
+
+
+def make_plots(comparisons: Iterable[Comparison], most: int = PLOTS) -> list[dict[str, Any]]:
+    """Return a section with both histograms for each output of the comparisons that drifted or are wrong, these first.
+
+    Parameters
+    ----------
+    comparisons : iterable of Comparison
+    most : int
+        Sections at the most.
+    """
+    bad = [one for one in comparisons if one.outcome in (REGRESSION, DRIFT)]
+    pairs = [
+        (one, name)
+        for one in sorted(bad, key=lambda one: (ORDER.index(one.outcome), one.key))
+        for name, held in sorted(one.histograms.items())
+        if any(held["old"]) or any(held["new"])
+    ]
+    return [
+        {"title": f"Errors of {name!r}, golden {one.key.title}: {one.outcome}", "plot": _plot(one, name)}
+        for one, name in pairs[:most]
+    ]
+
+
+def _plot(one: Comparison, name: str) -> dict[str, Any]:
+    held = one.histograms[name]
     return {
         "kind": "lines",
-        "title": f"{worst.key.case} ({worst.key.precision}), output {name}: errors in units of the limit, {worst.outcome}",
-        "x": [(a + b) / 2 for a, b in pairwise(edges)],
+        "title": f"{one.key.case} ({one.key.precision}), output {name}: errors in units of the limit, {one.outcome}",
+        "x": [(a + b) / 2 for a, b in pairwise(held["edges"])],
         "series": {"then": list(held["old"]), "now": list(held["new"])},
     }
 

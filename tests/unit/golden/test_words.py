@@ -27,6 +27,7 @@ from pytest_trt.golden.words import (
     draw_histograms,
     make_failure,
     make_plot,
+    make_plots,
     make_rows,
     make_section,
     tell_numbers,
@@ -133,3 +134,13 @@ def test_entries_travel():
 def test_what_is_no_entry_is_refused(text):
     with pytest.raises(GoldenError, match="a comparison cannot be read"):
         read_entry(text)
+
+
+def test_each_output_that_drifted_or_is_wrong_has_its_histograms_in_the_report():
+    empty = {"edges": [-1.0, 1.0], "old": [0], "new": [0]}
+    asked = [comparison(BENIGN), comparison(DRIFT), comparison(REGRESSION, key=Key("z", "fp16", "t4", "p-1"))]
+    asked.append(Comparison(KEY, KEY, OUTPUTS, DRIFT, ("why",), {}, {"y": empty}))
+    made = [sections.make_section(section) for section in make_plots(asked)]
+    assert [section["title"].rpartition(": ")[2] for section in made] == [REGRESSION, DRIFT]
+    assert made[0]["plot"]["series"] == {"then": [0, 3, 1, 0], "now": [0, 2, 2, 0]}
+    assert len(make_plots(asked, most=1)) == 1
