@@ -14,7 +14,11 @@ from pytest_trt.cases.claims import CLAIMS, SOURCE, Claim
 from pytest_trt.cases.triggers import TRIGGERS
 
 PAGE = Path(__file__).parents[1] / "docs" / "claims.md"
-SHOWN = {"emulator": "the emulator executes", "build": "a real TensorRT-RTX builds"}
+SHOWN = {
+    "emulator": "the emulator executes",
+    "build": "a real TensorRT-RTX builds",
+    "samples": "recorded samples are read",
+}
 KINDS = {
     "DIF": "numbers against the reference",
     "ROW": "rows of a batch against each other",

@@ -15,6 +15,8 @@ from pytest_trt.errors import SettingsError
 SOURCE = "TensorRT FAQ, elinux.org/TensorRT/FAQ, revision of 25 June 2019"
 EMULATOR = "emulator"
 BUILD = "build"
+SAMPLES = "samples"
+WAYS = (EMULATOR, BUILD, SAMPLES)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Claim:
     holds, since : str
         Of which TensorRTs, and what replaced its names.
     shown : tuple of str
-        Where the tests show it without a GPU that TensorRT runs on: `EMULATOR`, `BUILD`.
+        Where the tests show it without a GPU that TensorRT runs on: members of `WAYS`.
     gpu : str
         What only a real GPU can show; empty where nothing is left.
     """
@@ -66,7 +68,7 @@ def _load() -> Mapping[str, Claim]:
         for name, row in read_table("claims.toml").items()
     }
     for claim in made.values():
-        if not claim.shown or not set(claim.shown) <= {EMULATOR, BUILD}:
+        if not claim.shown or not set(claim.shown) <= set(WAYS):
             raise SettingsError(
                 f"claims.toml: {claim.name} is shown nowhere, or by what is unknown: {claim.shown}"
             )

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 WIDTH = 110
 RUN = "pytest suites --trt-claim="
-SHOWN = {"emulator": "on the emulator", "build": "by a real TensorRT-RTX that builds"}
+SHOWN = {
+    "emulator": "on the emulator",
+    "build": "by a real TensorRT-RTX that builds",
+    "samples": "on recorded samples",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
