@@ -165,9 +165,9 @@ def node_cases() -> tuple[NodeCase, ...]:
     """
     with warnings.catch_warnings():  # the examples overflow on purpose
         warnings.simplefilter("ignore")
-        from onnx.backend.test.loader import load_model_tests
+        from onnx.backend.test.case.node import collect_testcases
 
-        raw: dict[str, Any] = {case.name: case for case in load_model_tests(kind="node")}
+        raw: dict[str, Any] = {case.name: case for case in collect_testcases(None)}
     if not raw:
         raise SettingsError(f"onnx {onnx.__version__} has no node cases", mend="pip install -U onnx")
     cases = []

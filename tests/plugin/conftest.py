@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis  # noqa: F401  imported here, because an inner session forgets what it imported first
 import numpy  # noqa: F401
 import onnx  # noqa: F401
-import onnxruntime  # noqa: F401
+import onnxruntime.quantization  # noqa: F401
 import pytest
 
 import pytest_trt

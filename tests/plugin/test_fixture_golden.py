@@ -176,11 +176,11 @@ def test_a(trt_golden):
 def test_another_model_makes_the_golden_unusable(bare_trt: Trt) -> None:
     body = "\ndef test_it(trt_golden):\n    trt_golden('a', model=gemm({}), inputs=WHOLE)\n"
     run(bare_trt, "--trt-golden=record", body=body.format(0)).assert_outcomes(passed=1)
-    result = run(bare_trt, body=body.format(1))
+    result = run(bare_trt, body=body.format(12))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*golden 'a': the golden cannot be used: *recorded with another model*"])
-    run(bare_trt, "--trt-golden=update=changed", body=body.format(1)).assert_outcomes(passed=1)
-    run(bare_trt, body=body.format(1)).assert_outcomes(passed=1)
+    run(bare_trt, "--trt-golden=update=changed", body=body.format(12)).assert_outcomes(passed=1)
+    run(bare_trt, body=body.format(12)).assert_outcomes(passed=1)
 
 
 def test_hybrid_int8_has_a_key_of_its_own(bare_trt: Trt) -> None:
