@@ -39,6 +39,7 @@ MEMBERS: Mapping[int, str] = {
     }.items()
     if hasattr(TensorProto, name)
 }
+PLAIN = frozenset(np.dtype(name) for name in "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 ?".split())
 RANDOM = frozenset(
     "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
 )
@@ -141,7 +142,8 @@ class NodeCase:
 def _tensor(name: str, value: Any, kind: int) -> TensorProto:
     array = np.asarray(value)
     stored = np.dtype(helper.tensor_dtype_to_np_dtype(kind))
-    if array.dtype == stored and array.dtype.kind in "fiub" and array.dtype.isbuiltin:
+    # An older numpy does not call a type built in that was pickled; an older onnx keeps bfloat16 in float32.
+    if array.dtype == stored and stored in PLAIN and helper.np_dtype_to_tensor_dtype(stored) == kind:
         return numpy_helper.from_array(array, name)
     return helper.make_tensor(name, kind, array.shape, array.astype(np.float32).ravel().tolist())
 

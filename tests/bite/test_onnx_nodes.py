@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from pytest_trt.cases import nodes_known
@@ -130,7 +131,9 @@ def test_a_known_case_that_comes_right_is_told(honest, monkeypatch):
 
 def test_known_rows_are_cases_and_sorted():
     names = [row.name for row in nodes_known.KNOWN]
-    assert names == sorted(names) and set(names) <= {case.name for case in node_cases()}
+    assert names == sorted(names)
+    lacking = set(names) - {case.name for case in node_cases()}
+    assert not lacking or tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 23), lacking
     assert all(row.reason and row.link.startswith("https://") and row.seen for row in nodes_known.KNOWN)
 
 
