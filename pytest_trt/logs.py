@@ -14,6 +14,7 @@ from pytest_trt.session import Session, session_of
 if TYPE_CHECKING:
     import re
 
+    from pytest_trt.marks import LogMark
     from pytest_trt.records import LogLine
     from pytest_trt.runtime.kept import KeptLog
     from pytest_trt.runtime.load import Discovery
@@ -87,7 +88,6 @@ class TestLog:
 
 
 KEY = pytest.StashKey[TestLog]()
-POLICY = pytest.StashKey[Policy]()
 
 
 class Logs:
@@ -96,7 +96,7 @@ class Logs:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._end: Callable[[], None] | None = None
-        self._default: Policy | None = None
+        self._said: tuple[LogMark, ...] | None = None
 
     # What TensorRT says (a `runtime.log.Listener`).
 
@@ -138,14 +138,10 @@ class Logs:
             self._end = None
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Refuse wrong markers and ini keys, before anything runs."""
+    def pytest_collection_modifyitems(self) -> None:
+        """Refuse wrong ini keys, before anything runs; markers are read with all others."""
         try:
-            for item in items:
-                if next(item.iter_markers(MARKER), None) is not None:
-                    item.stash[POLICY] = read_policy(item, self.default)
-            if self.session.config.getini(FAIL) or self.session.config.getini(ALLOW):
-                _ = self.default
+            _ = self.said
         except SettingsError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -174,22 +170,19 @@ class Logs:
     # Judgement.
 
     @property
-    def default(self) -> Policy:
-        """The policy of tests without a marker.
+    def said(self) -> tuple[LogMark, ...]:
+        """What the ini keys say; nothing where none is given.
 
         Raises
         ------
         SettingsError
             An ini key has a wrong value.
         """
-        if self._default is None:
+        if self._said is None:
             fail = str(self.session.config.getini(FAIL) or "").strip()
             allow = [str(text) for text in self.session.config.getini(ALLOW)]
-            if fail or allow:
-                self._default = make_policy(allow, fail or None, Policy(), "ini key")
-            else:
-                self._default = Policy()
-        return self._default
+            self._said = (read_log(allow, fail, "ini key"),) if fail or allow else ()
+        return self._said
 
     def judge(self, item: pytest.Item, log: TestLog) -> None:
         """Count the unexpected lines of a test that passed, and fail it where the policy says so."""
@@ -197,7 +190,9 @@ class Logs:
 
         found = self.session.discovery
         played = [rt.plays.rpartition("-") for rt in (found.executor, found.builder) if rt is not None]
-        policy = item.stash.get(POLICY, None) or self.default
+        running = self.session.running
+        marks = None if running is None else running.marks
+        policy = make_policy((*self.said, *reversed(() if marks is None else marks.log)))
         lines = log.unexpected(policy, known_lines((product, version) for product, _, version in played))
         if not lines:
             return
@@ -231,33 +226,8 @@ def explain(lines: Sequence[LogLine], policy: Policy) -> str:
     )
 
 
-def read_policy(item: pytest.Item, default: Policy) -> Policy:
-    """Return what the `trt_log` markers of a test say: all that they allow, and the closest `fail`.
-
-    Raises
-    ------
-    SettingsError
-        An argument is unknown or wrong.
-    """
-    policy = default
-    for mark in reversed(list(item.iter_markers(MARKER))):  # the closest comes last, and counts
-        where = f"marker {MARKER} of {item.nodeid}"
-        wrong = sorted(set(mark.kwargs) - {"allow", "fail"})
-        if mark.args or wrong or not mark.kwargs:
-            raise SettingsError(
-                f"{where}: {'unknown argument ' + repr(wrong[0]) if wrong else 'its arguments have names'}",
-                mend=f"write {MARKER}(allow=[...], fail='WARNING', 'ERROR' or None)",
-            )
-        allow = mark.kwargs.get("allow", ())
-        if isinstance(allow, str) or not all(isinstance(text, str) for text in allow):
-            raise SettingsError(f"{where}: allow={allow!r} is no list of regular expressions")
-        fail = mark.kwargs.get("fail", "")
-        policy = make_policy(allow, "off" if fail is None else fail or None, policy, where)
-    return policy
-
-
-def make_policy(allow: Iterable[str], fail: str | None, base: Policy, where: str) -> Policy:
-    """Return a policy that allows more than `base`, with another `fail` unless it is None.
+def read_log(allow: Iterable[str], fail: str, where: str) -> LogMark:
+    """Return what a marker or the ini keys say; an empty `fail` says nothing of what fails.
 
     Raises
     ------
@@ -265,17 +235,25 @@ def make_policy(allow: Iterable[str], fail: str | None, base: Policy, where: str
         A regular expression or `fail` is wrong.
     """
     from pytest_trt.cases.log_lines import compile_pattern
+    from pytest_trt.marks import LogMark
 
     patterns = tuple(compile_pattern(text, where) for text in allow)
-    if fail is None:
-        return Policy((*base.allow, *patterns), base.fail, base.is_strict)
-    found = next((good for good in FAILS if good.lower() == str(fail).lower()), None)
-    if found is None:
+    found = next((good for good in FAILS if good.lower() == fail.lower()), None)
+    if fail and found is None:
         raise SettingsError(f"{where}: fail={fail!r} is unknown", why=f"good values: {', '.join(FAILS)}")
-    return Policy((*base.allow, *patterns), found, found != "off")
+    return LogMark(patterns, found)
+
+
+def make_policy(said: Iterable[LogMark]) -> Policy:
+    """Return the policy of all that is said, the closest last: what is allowed adds up, the closest `fail` counts."""
+    policy = Policy()
+    for one in said:
+        policy = policy._replace(allow=(*policy.allow, *one.allow))
+        if one.fail is not None:
+            policy = policy._replace(fail=one.fail, is_strict=one.fail != "off")
+    return policy
 
 
 def register(config: pytest.Config) -> None:
-    """Make the plugin of a session, once."""
-    if not config.pluginmanager.has_plugin(PLUGIN):
-        config.pluginmanager.register(Logs(session_of(config)), PLUGIN)
+    """Make the plugin of a session."""
+    config.pluginmanager.register(Logs(session_of(config)), PLUGIN)

@@ -13,6 +13,8 @@ from pytest_trt.option_words import Source, nearest, parse_data
 from pytest_trt.records import PRECISIONS, Tolerance
 
 if TYPE_CHECKING:
+    import re
+
     import pytest
 
     from pytest_trt.hardware import GpuClass
@@ -48,6 +50,22 @@ class ModelMark:
 
 
 @dataclass(frozen=True)
+class LogMark:
+    """What one `trt_log` marker, or the ini keys, say of TensorRT's log.
+
+    Attributes
+    ----------
+    allow : tuple of re.Pattern
+        Lines that are expected.
+    fail : str or None
+        Which other lines fail a test that passes, a member of `logs.FAILS`; None: it is not said.
+    """
+
+    allow: tuple[re.Pattern[str], ...] = ()
+    fail: str | None = None
+
+
+@dataclass(frozen=True)
 class Marks:
     """All that the markers of one test say.
 
@@ -61,6 +79,8 @@ class Marks:
         The closest marker of each kind; None without one.
     faq, bugs : tuple
         Every claim's number and every bug's name.
+    log : tuple of LogMark
+        Every one, the closest first.
     """
 
     precisions: tuple[str, ...] | None = None
@@ -70,6 +90,7 @@ class Marks:
     data: tuple[str, ...] | None = None
     faq: tuple[int, ...] = ()
     bugs: tuple[str, ...] = ()
+    log: tuple[LogMark, ...] = ()
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -97,6 +118,7 @@ def parse(item: pytest.Item) -> Marks:
         _closest(item, "trt_data", _data),
         tuple(_single(mark, "number", int) for mark in item.iter_markers("faq")),
         tuple(_single(mark, "id", str) for mark in item.iter_markers("bug")),
+        tuple(_log(mark) for mark in item.iter_markers("trt_log")),
     )
 
 
@@ -215,6 +237,22 @@ def _data(mark: pytest.Mark) -> tuple[str, ...]:
 
     try:
         return parse_data(list(names), Source("", Path()))
+    except SettingsError as error:
+        raise _refuse(mark, "; ".join((error.what.removeprefix(": "), *error.why)), error.mend) from None
+
+
+def _log(mark: pytest.Mark) -> LogMark:
+    _check_keywords(mark, ("allow", "fail"))
+    if mark.args or not mark.kwargs:
+        raise _refuse(mark, "its arguments have names")
+    allow = mark.kwargs.get("allow", ())
+    if isinstance(allow, str) or not all(isinstance(text, str) for text in allow):
+        raise _refuse(mark, f"allow={allow!r} is no list of regular expressions")
+    fail = mark.kwargs.get("fail", "")
+    from pytest_trt.logs import read_log
+
+    try:
+        return read_log(allow, "off" if fail is None else str(fail), "")
     except SettingsError as error:
         raise _refuse(mark, "; ".join((error.what.removeprefix(": "), *error.why)), error.mend) from None
 

@@ -202,6 +202,15 @@ def test_a_wrong_marker_is_a_usage_error(logged, marker, words):
     assert result.ret == pytest.ExitCode.USAGE_ERROR and words in result.stderr.str()
 
 
+def test_a_wrong_marker_is_told_under_xdist_too(logged):
+    """A usage error of a worker would be lost, and end the controller with an internal error."""
+    pytest.importorskip("xdist")
+    logged.tests("import pytest\n\n@pytest.mark.trt_log(fails='ERROR')\ndef test_it():\n    pass\n")
+    result = logged.run_apart("-p", "trt", "-p", "xdist", "-n2", "--trt-runtime=emulator")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*marker trt_log(fails='ERROR'): unknown argument 'fails'*"])
+
+
 def test_a_wrong_ini_key_is_a_usage_error(logged):
     logged.tests("def test_it():\n    pass\n")
     logged.ini("trt_log_fail = INFO\n")
