@@ -11,7 +11,7 @@ from pytest_trt.check.named import Checked
 from pytest_trt.fixtures import replay_of
 from pytest_trt.session import session_of
 
-__all__ = ["Checked", "demand"]
+__all__ = ["Checked", "demand", "demand_built"]
 
 
 def demand(checked: Iterable[Checked], request: pytest.FixtureRequest) -> None:
@@ -30,3 +30,15 @@ def demand(checked: Iterable[Checked], request: pytest.FixtureRequest) -> None:
     assert rt is not None
     precision = None if session.running is None else session.running.precision
     named.demand(checked, rt, session.settings, precision=precision, replay=replay_of(request.node, ""))
+
+
+def demand_built(checked: Iterable[Checked], nothing: str = "nothing was checked") -> None:
+    """Fail where a check of the TensorRT that only builds does not hold; nobody executed, so there is no verdict to tell.
+
+    `nothing` is what is wrong where no check was made.
+    """
+    __tracebackhide__ = True
+    rows = list(checked)
+    assert rows, nothing
+    wrong = [f"[{check}] {note}" for check, note in rows if note is not None]
+    assert not wrong, "\n".join(wrong)
