@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pytest_trt.errors import SettingsError
+from pytest_trt.toml import parse_toml
 
 SOURCE = "TensorRT FAQ, elinux.org/TensorRT/FAQ, revision of 25 June 2019"
 EMULATOR = "emulator"
@@ -53,12 +53,7 @@ class Claim:
 
 def read_table(name: str) -> dict[str, Any]:
     """Return the rows of a TOML table of this room, by name."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    rows: dict[str, Any] = tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
-    return rows
+    return parse_toml(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 
 @cache

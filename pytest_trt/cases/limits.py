@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import SettingsError
 from pytest_trt.records import PRECISIONS
+from pytest_trt.toml import parse_toml
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -291,11 +291,7 @@ def parse(text: str) -> tuple[Limit, ...]:
     SettingsError
         An unknown field, precision, outcome or condition, a refusal without words, or rows that are not sorted.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    raw: dict[str, dict[str, Any]] = tomllib.loads(text)
+    raw: dict[str, dict[str, Any]] = parse_toml(text)
     rows = [_limit(name, row) for name, row in raw.items()]
     names = [row.name for row in rows]
     if names != sorted(names):

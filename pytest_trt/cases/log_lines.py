@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from pytest_trt.errors import SettingsError
 from pytest_trt.records import LogLine
+from pytest_trt.toml import parse_toml
 
 SEVERITIES = ("INTERNAL_ERROR", "ERROR", "WARNING")
 _FIELDS = {"product", "since", "until", "severity", "pattern", "reason", "source"}
@@ -66,13 +66,8 @@ def table() -> tuple[KnownLine, ...]:
     SettingsError
         The file is wrong: fields, order, a severity or a pattern.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
     path = Path(__file__).with_suffix(".toml")
-    rows = tomllib.loads(path.read_text(encoding="utf-8"))
+    rows = parse_toml(path.read_text(encoding="utf-8"))
     if list(rows) != sorted(rows):
         raise SettingsError(f"{path.name} is not sorted", why=f"its rows are {', '.join(rows)}")
     found = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 
 from pytest_trt.errors import SettingsError
 from pytest_trt.records import PRECISIONS
+from pytest_trt.toml import parse_toml
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,7 @@ def parse(text: str) -> tuple[GpuClass, ...]:
     SettingsError
         A class names a compute capability without a row, a precision is unknown, or a name is given twice.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    raw: dict[str, dict[str, dict[str, Any]]] = tomllib.loads(text)
+    raw: dict[str, dict[str, dict[str, Any]]] = parse_toml(text)
     found: list[GpuClass] = []
     for number, row in raw.get("sm", {}).items():
         wrong = set(row["precisions"]) - set(PRECISIONS)

@@ -17,7 +17,7 @@ ROOT = Path(pytest_trt.__file__).parent
 # From the bottom up; rooms of one row do not know each other. Above them, the modules that lie in the package's own
 # folder are the plugin layer: they may know each other.
 LAYERS = (
-    ("settings", "errors"),
+    ("settings", "errors", "toml"),
     ("records",),
     ("hardware", "numerics"),
     ("emulator",),
