@@ -12,7 +12,6 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.check.final import FinalLimits
 from pytest_trt.check.layers import judge_layers
-from pytest_trt.check.subject import Subject
 from pytest_trt.check.tactics import rungs_of
 from pytest_trt.check.views import Views, tensors_to_see
 from pytest_trt.check.workbench import Workbench
@@ -134,16 +133,7 @@ class Study:
     @contextmanager
     def debug_session(self, names: tuple[str, ...]) -> Iterator[Session]:
         """Give a session on an engine with tensors marked for debugging."""
-        subject = self.subject
-        build = {"debug": names, "detailed": False}
-        with Subject(
-            subject.rt,
-            subject.prepared,
-            subject.profile,
-            build=build,
-            graph=subject.graph,
-            allow=subject.allow,
-        ) as marked:
+        with self.subject.with_debug(names) as marked:
             yield marked.session
 
 

@@ -124,14 +124,14 @@ class Calibrated(Subject):
         """The scales in that graph, by tensor."""
         return self._as_built[1]
 
-    def _sibling(self, profile: Any, outputs: tuple[str, ...], *, shown: bool = False) -> Subject:
+    def _sibling(self, profile: Any, outputs: tuple[str, ...], **build: Any) -> Subject:
         assert self.plan is not None  # its table is what siblings are built from
         return Calibrated(
             self.rt,
             self.prepared,
             profile,
             outputs=outputs,
-            build=self._build | ({"shown": True} if shown else {}),
+            build={**self._build, **build},
             allow=self.allow,
             calibration=self.calibration,
             table=self._written,

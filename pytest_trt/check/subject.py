@@ -156,9 +156,15 @@ class Subject:
             return None
         return self._sibling(self.profile, self.outputs, shown=True)
 
-    def _sibling(self, profile: Profile | None, outputs: tuple[str, ...], *, shown: bool = False) -> Subject:
+    def with_debug(self, names: tuple[str, ...]) -> Subject:
+        """Return the same subject with inner tensors marked for a debug listener; it is built, and in no plan cache."""
+        made = self._sibling(self.profile, self.outputs, debug=names)
+        made._cache = None  # looked at once
+        return made
+
+    def _sibling(self, profile: Profile | None, outputs: tuple[str, ...], **build: Any) -> Subject:
         # Nobody asks a sibling for its layers.
-        build = self._build | {"detailed": False} | ({"shown": True} if shown else {})
+        build = {**self._build, "detailed": False, **build}
         return Subject(
             self.rt,
             self.prepared,

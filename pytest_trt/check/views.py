@@ -116,19 +116,10 @@ class Views:
         UnsupportedError
             This TensorRT has no debug tensors.
         """
-        subject = self.subject
-        if subject.prepared.implicit:
+        if self.subject.prepared.implicit:
             raise UnsupportedError("debug tensors are not looked at under implicit INT8", mend="how='marked'")
-        build = {"debug": names, "detailed": False}
         self.builds += 1
-        with Subject(
-            subject.rt,
-            subject.prepared,
-            subject.profile,
-            build=build,
-            graph=subject.graph,
-            allow=subject.allow,
-        ) as other:
+        with self.subject.with_debug(names) as other:
             with show_marked(other.session, names) as listener:
                 got = other.run(self.feeds)
             return {**listener.seen, **got}
