@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.report.files import write_files
 from pytest_trt.report.ledger import CLAIMS, FIDELITY
 from pytest_trt.report.outcomes import BAD, PASSED, SKIPPED, XFAILED, XPASSED, Ran
 
@@ -174,12 +173,7 @@ def store(results: Mapping[str, Result], folder: Path, where: str, when: str) ->
         "where": where,
         "results": dict(sorted(kept.items(), key=lambda i: sort_key(i[0]))),
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=".claims-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(body, file, indent=1)
-        file.write("\n")
-    os.replace(beside, target)
+    write_files(target.parent, {target.name: json.dumps(body, indent=1) + "\n"})
     return target
 
 
