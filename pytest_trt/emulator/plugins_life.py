@@ -11,6 +11,7 @@ import sys
 import traceback
 import weakref
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,22 @@ Arrays = dict[str, NDArray[Any]]
 
 class PluginFailure(Exception):
     """A callback of a plugin raised, or answered what TensorRT cannot use."""
+
+
+def call(name: str, owner: Any, method: str, *args: Any) -> Any:
+    """Return what a method of a user's object answers; `name` is that of the layer.
+
+    Raises
+    ------
+    PluginFailure
+        It raised.
+    """
+    try:
+        return getattr(owner, method)(*args)
+    except Exception:  # whatever a user's code raises
+        print(f"[ERROR] Exception thrown from {method}()", file=sys.stderr)
+        traceback.print_exc()
+        raise PluginFailure(f"{name}: {method}() of the plugin raised") from None
 
 
 class Held:
@@ -59,19 +76,8 @@ class Held:
         return self.call("get_capability_interface", member, on=self.plugin)
 
     def call(self, method: str, *args: Any, on: Any) -> Any:
-        """Return what a callback answers.
-
-        Raises
-        ------
-        PluginFailure
-            It raised.
-        """
-        try:
-            return getattr(on, method)(*args)
-        except Exception:
-            print(f"[ERROR] Exception thrown from {method}()", file=sys.stderr)
-            traceback.print_exc()
-            raise PluginFailure(f"{self.name}: {method}() of the plugin raised") from None
+        """Return what a callback answers, as `call` does."""
+        return call(self.name, on, method, *args)
 
     def clone(self) -> Held:
         """Return a clone of its own."""
@@ -90,11 +96,8 @@ class Held:
         if plugin is None:
             return
         for method in ("terminate", "destroy") if self._initialized else ("destroy",):
-            try:
-                getattr(plugin, method)()
-            except Exception:
-                print(f"[ERROR] Exception thrown from {method}()", file=sys.stderr)
-                traceback.print_exc()
+            with suppress(PluginFailure):  # it is told, and nothing waits for an answer
+                self.call(method, on=plugin)
             if self.host.faults:
                 self.host.faults.visit("plugin", "", stage=method, plugin=plugin, node_name=self.name)
 
@@ -166,12 +169,11 @@ def _load(host: Host, name: str, recipe: Mapping[str, Any]) -> Held:
             f" {key[0]}, version {key[1]}, namespace {key[2]!r}"
         )
     kept = recipe["fields"]
-    maker = Held(host, creator, True, name)
     if recipe["older"]:
-        made = maker.call("deserialize_plugin", key[0], bytes.fromhex(kept[0][2]), on=creator)
+        made = call(name, creator, "deserialize_plugin", key[0], bytes.fromhex(kept[0][2]))
     else:
         phase = host.enum("TensorRTPhase")._table["RUNTIME"]
-        made = maker.call("create_plugin", key[0], fields_of(host, kept), phase, on=creator)
+        made = call(name, creator, "create_plugin", key[0], fields_of(host, kept), phase)
     held = Held(host, made, recipe["older"], name)
     held.initialize()
     return held

@@ -20,7 +20,7 @@ from pytest_trt.emulator.graph import (
     is_older_plugin,
     is_plugin,
 )
-from pytest_trt.emulator.plugins_life import Held, PluginFailure, fields_of, serialize
+from pytest_trt.emulator.plugins_life import Held, PluginFailure, call, fields_of, serialize
 from pytest_trt.emulator.plugins_values import (
     DimsExprs,
     DynamicTensorDesc,
@@ -114,9 +114,7 @@ def import_nodes(network: Network, graph: Graph) -> None:
         fields = fields_from(host, creator, node)
         older = is_older_plugin(node)
         phase = () if older else (host.enum("TensorRTPhase")._table["BUILD"],)
-        made = Held(host, creator, True, node.name).call(
-            "create_plugin", node.name, fields, *phase, on=creator
-        )
+        made = call(node.name, creator, "create_plugin", node.name, fields, *phase)
         first = Held(host, made, older, node.name)
         try:
             hold(network, graph, node, first.clone(), 0)
