@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_trt.cases.versions import is_within
 from pytest_trt.errors import SettingsError
 from pytest_trt.records import PRECISIONS
 from pytest_trt.toml import parse_toml
@@ -90,8 +90,7 @@ class Limit:
             self.product == product
             and name_asked(precision, hybrid) in self.precisions
             and self.sm[0] <= sm <= self.sm[1]
-            and _number(self.since) <= _number(version)
-            and not (self.until and _number(self.until) <= _number(version))
+            and is_within(version, self.since, self.until)
         )
 
     def covers(self, node: Node) -> bool:
@@ -185,7 +184,7 @@ def expected_outcome(
 
 def is_known(product: str, version: str) -> bool:
     """Tell whether the table was made with this product, at this version or an older one."""
-    return any(row.product == product and _number(row.since) <= _number(version) for row in table())
+    return any(row.product == product and is_within(version, row.since) for row in table())
 
 
 def describe(model: ModelProto) -> tuple[Node, ...]:
@@ -336,8 +335,3 @@ def _limit(name: str, row: Mapping[str, Any]) -> Limit:
         reason=row["reason"],
         seen=row["seen"],
     )
-
-
-def _number(version: str) -> tuple[int, ...]:
-    """Return a version as integers; `1.7.1.116` is (1, 7, 1, 116)."""
-    return tuple(int(part) for part in re.findall(r"\d+", version))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from pytest_trt.cases.versions import is_within
 from pytest_trt.errors import SettingsError
 from pytest_trt.records import LogLine
 from pytest_trt.toml import parse_toml
@@ -45,11 +46,7 @@ class KnownLine:
 
     def applies(self, product: str, version: str) -> bool:
         """Return whether the row speaks of this TensorRT."""
-        return (
-            self.product == product
-            and _number(self.since) <= _number(version)
-            and not (self.until and _number(self.until) <= _number(version))
-        )
+        return self.product == product and is_within(version, self.since, self.until)
 
     def excuses(self, line: LogLine) -> bool:
         """Return whether the line is one that the row knows."""
@@ -101,7 +98,3 @@ def compile_pattern(text: str, where: str) -> re.Pattern[str]:
     if pattern.search(""):
         raise SettingsError(f"{where}: {text!r} matches every line", mend="name words of the line")
     return pattern
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))

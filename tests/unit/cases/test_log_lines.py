@@ -49,6 +49,7 @@ def test_each_row_knows_the_line_it_was_made_from_and_no_other():
     [
         ("tensorrt", "8.6.1", {"int64-weights", "lazy-loading"}),
         ("tensorrt", "10.0.1", {"lazy-loading"}),
+        ("tensorrt", "10.0.0b6", {"lazy-loading"}),
         ("tensorrt_rtx", "1.4.0.76", set()),
         (
             "tensorrt_rtx",
