@@ -61,7 +61,7 @@ def make_golden(number: int, rng: np.random.Generator, shares: Sequence[float] =
 
 def check_all(store: Store, goldens: list[Golden]) -> None:
     """Check each golden as a session does."""
-    book = Book(store, "check", "tensorrt-10.13.3.9")
+    book = Book(store, "check")
     for golden in goldens:
         assert book.check(golden).outcome == IDENTICAL
 

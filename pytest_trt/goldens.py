@@ -187,7 +187,6 @@ class Goldens:
             self._book = Book(
                 open_store(place),
                 settings.golden,
-                "",
                 settings.golden_from,
                 open_rejected(place, settings.cache_dir),
             )

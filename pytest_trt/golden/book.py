@@ -75,8 +75,6 @@ class Book:
     store : Store
     mode : str
         One of `MODES` but `off`.
-    product : str
-        Of today: `tensorrt-10.13.3.9`; what `unused` looks at.
     from_product : str, optional
         Product and version whose goldens are looked up instead of those of today's; a shortened version means the newest
         that the store has of it.
@@ -94,7 +92,6 @@ class Book:
 
     store: Store
     mode: str
-    product: str
     from_product: str | None = None
     rejected: Store | None = None
     entries: list[Entry] = field(default_factory=list)
@@ -186,26 +183,6 @@ class Book:
         """Return the products that the store has the same case of, sorted."""
         return tuple(sorted({known.product for known in self._of_case(key)}))
 
-    def unused(self, precisions: Iterable[str] | None = None, gpu: str | None = None) -> tuple[Key, ...]:
-        """Return the keys of today's product that nobody asked for.
-
-        Parameters
-        ----------
-        precisions : iterable of str, optional
-            Only goldens of these; those of others could not be asked for.
-        gpu : str, optional
-            Only goldens of this class.
-        """
-        kept = None if precisions is None else set(precisions)
-        return tuple(
-            key
-            for key in self._all_keys(fresh=True)
-            if key not in self._asked
-            and (key.product == self.product or key.product.startswith(f"{self.product}+cpu-"))
-            and (kept is None or key.precision in kept)
-            and (gpu is None or key.gpu == gpu)
-        )
-
     def _compare(self, today: Golden, limits: Mapping[str, Bound] | None) -> Comparison:
         key = today.key
         try:
@@ -240,12 +217,9 @@ class Book:
             )
 
     def _of_case(self, key: Key) -> tuple[Key, ...]:
-        return tuple(known for known in self._all_keys() if known.of(key.product) == key)
-
-    def _all_keys(self, fresh: bool = False) -> tuple[Key, ...]:
-        if self._keys is None or fresh:
+        if self._keys is None:
             self._keys = self.store.keys()
-        return self._keys
+        return tuple(known for known in self._keys if known.of(key.product) == key)
 
 
 def newest_of(asked: str, products: Iterable[str]) -> str | None:

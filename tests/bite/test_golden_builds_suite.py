@@ -94,7 +94,7 @@ def test_builds_are_held_against_the_older_version_and_told(tmp_path):
     store = open_store(tmp_path / "goldens")
     store.save(old)
     item, notes = SimpleNamespace(nodeid="test", user_properties=[]), []
-    book = Book(store, "check", "", "tensorrt_rtx-1.6.1.120")
+    book = Book(store, "check", "tensorrt_rtx-1.6.1.120")
     held = hold_builds(book, [new, other], item, lambda *given: notes.append(given))
     assert [(entry.comparison.key.case, entry.comparison.outcome) for entry in held] == [
         ("build-a", "missing"),

@@ -60,7 +60,7 @@ def kept(store):
 
 
 def book(store, mode="check", **more):
-    return Book(store, mode, PRODUCT, **more)
+    return Book(store, mode, **more)
 
 
 @pytest.mark.parametrize("outcome", list(TODAY))
@@ -184,16 +184,6 @@ def book_twice(store):
     made = book(store, "record")
     made.check(golden(inputs="a"), LIMITS, test="test_a.py::test_a")
     made.check(golden(inputs="b"), LIMITS, test="test_a.py::test_a")
-
-
-def test_unused_are_those_of_this_product_that_nobody_asked_for(store):
-    keys = [Key(*parts, PRODUCT) for parts in (("b", "fp32", "t4"), ("c", "fp16", "t4"), ("d", "fp32", "l4"))]
-    for key in [KEY, *keys, KEY.of("tensorrt-10.0.1.6")]:
-        store.save(golden(key=key))
-    made = book(store)
-    made.check(golden(), LIMITS)
-    assert made.unused() == tuple(keys)
-    assert made.unused(["fp32"], "t4") == (keys[0],)
 
 
 def test_what_fails_is_kept_for_accepting_until_it_passes(store, tmp_path):
