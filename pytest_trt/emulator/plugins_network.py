@@ -66,13 +66,15 @@ def mark_nodes(host: Host, model: ModelProto, nodes: Iterable[NodeProto]) -> Non
     for node in nodes:
         creator = find_creator(host, node)
         if creator is not None:
-            node.domain = _domain(older=hasattr(creator, "deserialize_plugin"))
-            if all(known.domain != node.domain for known in model.opset_import):
-                model.opset_import.append(helper.make_opsetid(node.domain, 1))
+            node.domain = _domain(model, older=hasattr(creator, "deserialize_plugin"))
 
 
-def _domain(older: bool) -> str:
-    return next(domain for domain, kind in PLUGIN_DOMAINS.items() if (kind == "PLUGIN_V2") == older)
+def _domain(model: ModelProto, older: bool) -> str:
+    """Return the domain by which the emulator knows plugins of a kind; the model imports it."""
+    found = next(domain for domain, kind in PLUGIN_DOMAINS.items() if (kind == "PLUGIN_V2") == older)
+    if all(known.domain != found for known in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(found, 1))
+    return found
 
 
 def fields_from(host: Host, creator: Any, node: NodeProto) -> Any:
@@ -125,8 +127,12 @@ def import_nodes(network: Network, graph: Graph) -> None:
 def hold(network: Network, graph: Graph, node: NodeProto, held: Held, shape_inputs: int) -> None:
     """Put a plugin into the network, and ask it for the types and shapes of its outputs."""
     network._plugins[node.name] = held
-    network._recipes[node.name] = _ask(held, graph, node, shape_inputs)
-    _declare(graph, node, network._recipes[node.name])
+    _learn(network, graph, node, shape_inputs)
+
+
+def _learn(network: Network, graph: Graph, node: NodeProto, shape_inputs: int) -> None:
+    recipe = network._recipes[node.name] = _ask(network._plugins[node.name], graph, node, shape_inputs)
+    _declare(graph, node, recipe)
     _refresh(graph)
 
 
@@ -143,12 +149,11 @@ def _ask(held: Held, graph: Graph, node: NodeProto, shape_inputs: int) -> Recipe
     exprs = [host.new(DimsExprs, trees) for trees in trees_of([info.shape for info in infos])]
     builder = host.new(ExprBuilder)
     core, build = held.part("CORE"), held.part("BUILD")
+    count = build.num_outputs
     if held.older:
-        count = build.num_outputs
         given = [held.call("get_output_datatype", index, types, on=build) for index in range(count)]
         shapes = [held.call("get_output_dimensions", i, exprs, builder, on=build) for i in range(count)]
     else:
-        count = build.num_outputs
         given = held.call(_types_method(build), types, on=build)
         shapes = held.call("get_output_shapes", exprs, [], builder, on=build)
     if len(given) != count or len(shapes) != count:
@@ -212,9 +217,7 @@ def settle(network: Network, graph: Graph) -> None:
     """Ask every plugin again, after the shape of an input was changed."""
     for node in graph.nodes:
         if is_plugin(node):
-            network._recipes[node.name] = _ask(network._plugins[node.name], graph, node, 0)
-            _declare(graph, node, network._recipes[node.name])
-            _refresh(graph)
+            _learn(network, graph, node, 0)
 
 
 def concrete(
@@ -245,16 +248,13 @@ def add(
     core = held.part("CORE")
     count = held.part("BUILD").num_outputs
     outputs = [f"{name}_output_{index}" if index else f"{name}_output" for index in range(count)]
-    domain = _domain(older)
     node = helper.make_node(
         core.plugin_type if older else core.plugin_name,
         [tensor._name for tensor in inputs],
         outputs,
         name=name,
-        domain=domain,
+        domain=_domain(graph.model, older),
     )
-    if all(known.domain != domain for known in graph.model.opset_import):
-        graph.model.opset_import.append(helper.make_opsetid(domain, 1))
     graph.model.graph.node.append(node)
     node = graph.nodes[-1]
     graph.producers.update(dict.fromkeys(outputs, node))
