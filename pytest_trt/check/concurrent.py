@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pytest_trt.check.relations import Base, Broken, compare_bits, compare_rows
+from pytest_trt.check.relations import Base, Broken, compare_bits, compare_rows, first_broken
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import UsageError
 from pytest_trt.runtime.log import errors_in
@@ -80,7 +80,7 @@ def check_contexts(
     yield WRITTEN, _written(subject, bases)
     yield (
         SYNCHRONOUS,
-        _first(
+        first_broken(
             compare_bits(SYNCHRONOUS, subject.session.run(b.feeds, synchronous=True), b.got) for b in bases
         ),
     )
@@ -100,10 +100,6 @@ def check_contexts(
 def _session(subject: Subject, place: int) -> Session:
     profiles = int(subject.engine.num_optimization_profiles)
     return Session(subject.rt, subject.engine, profile_index=(place + 1) % profiles if profiles > 1 else 0)
-
-
-def _first(found: Iterator[Broken | None]) -> Broken | None:
-    return next((broken for broken in found if broken is not None), None)
 
 
 def _written(subject: Subject, bases: Sequence[Base]) -> Broken | None:
@@ -134,7 +130,7 @@ def _in_threads(sessions: Sequence[Session], bases: Sequence[Base], runs: int) -
                 return broken
         return None
 
-    return _first(iter(run_in_threads([partial(work, place) for place in range(len(sessions))])))
+    return first_broken(run_in_threads([partial(work, place) for place in range(len(sessions))]))
 
 
 def _churn(subject: Subject, sessions: Sequence[Session], bases: Sequence[Base]) -> Broken | None:
@@ -159,7 +155,7 @@ def _churn(subject: Subject, sessions: Sequence[Session], bases: Sequence[Base])
             done.set()
 
     steady = [partial(load, place) for place in range(len(sessions))]
-    return _first(iter(run_in_threads([churn, *steady])))
+    return first_broken(run_in_threads([churn, *steady]))
 
 
 def describe_refusal(session: Session, shapes: Mapping[str, Sequence[int]]) -> str:

@@ -13,7 +13,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.check.admissible import Admissible
 from pytest_trt.check.graph import Graph
-from pytest_trt.check.relations import Base, Broken, compare_bits, compare_engine, compare_rows
+from pytest_trt.check.relations import Base, Broken, compare_bits, compare_engine, compare_rows, first_broken
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import ModelError
 from pytest_trt.numerics.bounds import Bound
@@ -48,8 +48,7 @@ def check_equivalent(
     ModelError
         The other graph lacks an output, so the two are not equivalent.
     """
-    found = (_differs(other, base) for base in bases)
-    yield EQUIVALENT, next((each for each in found if each is not None), None)
+    yield EQUIVALENT, first_broken(_differs(other, base) for base in bases)
 
 
 def _differs(other: Subject, base: Base) -> Broken | None:

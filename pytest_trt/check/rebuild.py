@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from pytest_trt.check.admissible import Admissible
 from pytest_trt.check.graph import Graph
-from pytest_trt.check.relations import Base, Broken, compare_bits, compare_engine
+from pytest_trt.check.relations import Base, Broken, compare_bits, compare_engine, first_broken
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import ExecutionError
 from pytest_trt.numerics.formats import Array
@@ -61,7 +61,7 @@ def check_rebuild(
         )
     with Session(subject.rt, load_engine(subject.rt, data)) as session:
         found = (compare_bits(RELOADED, session.run(base.feeds), base.got) for base in bases)
-        yield RELOADED, next((each for each in found if each is not None), None)
+        yield RELOADED, first_broken(found)
 
 
 def why_no_cached_rebuild(subject: Subject) -> str:
@@ -94,13 +94,12 @@ def check_rebuild_from_cache(
         plan = build_plan(subject.rt, subject.request, configure=again.attach)
         with Session(subject.rt, plan) as session:
             found = (compare_engine(REBUILT_FROM_CACHE, session.run(base.feeds), base) for base in bases)
-            broken = broken or next((each for each in found if each is not None), None)
+            broken = broken or first_broken(found)
     yield REBUILT_FROM_CACHE, broken
 
 
 def _answers(relation: str, other: Subject, bases: Sequence[Base]) -> Broken | None:
-    found = (compare_engine(relation, other.run(base.feeds), base) for base in bases)
-    return next((each for each in found if each is not None), None)
+    return first_broken(compare_engine(relation, other.run(base.feeds), base) for base in bases)
 
 
 def why_no_refit(subject: Subject) -> str:

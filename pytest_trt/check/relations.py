@@ -6,7 +6,7 @@ another kernel) are held against the limits of the row they must equal; where a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -212,6 +212,11 @@ def compare_bits(relation: str, got: Mapping[str, Array], want: Mapping[str, Arr
         if not np.array_equal(values, want[name], equal_nan=values.dtype.kind == "f"):
             return Broken(relation, name, _difference(values, want[name]))
     return None
+
+
+def first_broken(found: Iterable[Broken | None]) -> Broken | None:
+    """Return the first that is broken; what comes behind it is not asked for."""
+    return next((broken for broken in found if broken is not None), None)
 
 
 def _difference(got: Array, want: Array) -> Measure:

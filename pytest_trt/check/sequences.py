@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 
 from pytest_trt.check.concurrent import RARE, TURNS, run_in_threads, trials_for
-from pytest_trt.check.relations import REPEAT, Base, Broken, compare_bits, compare_rows
+from pytest_trt.check.relations import REPEAT, Base, Broken, compare_bits, compare_rows, first_broken
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import UsageError
 from pytest_trt.numerics.formats import Array
@@ -130,7 +130,7 @@ def check_repeats(
         for base in bases
         for _ in range(trials)
     )
-    yield REPEAT, next((broken for broken in found if broken is not None), None)
+    yield REPEAT, first_broken(found)
 
 
 def _on_streams(subject: Subject, bases: Sequence[Base]) -> Broken | None:
