@@ -271,12 +271,21 @@ def build(network: Network, graph: Graph, profiles: Sequence[Mapping[str, Any]])
         A plugin raised, or takes none of the types that its tensors have.
     """
     recipes = {}
+    corners = [
+        [
+            concrete(
+                graph.model, network._recipes, {name: tuple(shapes[at]) for name, shapes in table.items()}
+            )
+            for at in range(3)
+        ]
+        for table in profiles
+    ]
     try:
         for node in graph.nodes:
             if is_plugin(node):
                 held = network._plugins[node.name].clone()
                 try:
-                    recipes[node.name] = _build(held, network._recipes, graph, node, profiles)
+                    recipes[node.name] = _build(held, network._recipes[node.name], graph, node, corners)
                 finally:
                     held.release()
     except PluginFailure as failure:
@@ -286,25 +295,21 @@ def build(network: Network, graph: Graph, profiles: Sequence[Mapping[str, Any]])
 
 def _build(
     held: Held,
-    known: Mapping[str, Recipe],
+    known: Recipe,
     graph: Graph,
     node: NodeProto,
-    profiles: Sequence[Mapping[str, Any]],
+    corners: Sequence[Sequence[Mapping[str, TensorInfo]]],
 ) -> Recipe:
-    recipe = dict(known[node.name])
+    recipe = dict(known)
     names = [name for name in (*node.input, *node.output) if name]
     count = len(recipe["inputs"])
     kinds = [held.host.data_type(elem) for elem in (*recipe["inputs"], *recipe["outputs"])]
     part = held.part("BUILD")
     recipe["workspace"] = 0
-    for profile in profiles:
-        corners = [
-            concrete(graph.model, known, {name: tuple(shapes[corner]) for name, shapes in profile.items()})
-            for corner in range(3)
-        ]
+    for reach in corners:
         descs = [
             held.host.new(
-                DynamicTensorDesc, graph.tensor(name).shape, [corner[name].shape for corner in corners], kind
+                DynamicTensorDesc, graph.tensor(name).shape, [corner[name].shape for corner in reach], kind
             )
             for name, kind in zip(names, kinds, strict=True)
         ]
