@@ -28,6 +28,7 @@ from pytest_trt.golden.record import (
 )
 from pytest_trt.golden.rule import TOGETHER, WHOLE, Growth, Pairs, find_growth, needed_elements
 from pytest_trt.golden.steps import step_sizes
+from pytest_trt.golden.units import in_limits, to_numbers
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.judge import Measure, measure
 
@@ -113,9 +114,9 @@ def measure_errors(outputs: Mapping[str, Array], limits: Limits | None) -> dict[
     for name, got in outputs.items():
         limit = _limit(limits, name)
         if limit is not None and np.shape(got) == limit.mid.shape:
-            values = _numbers(np.asarray(got), limit)
+            values = to_numbers(np.asarray(got), limit)
             outside = measure(values, limit).bad
-            found[name] = {**_facts(_in_limits(values, limit)[_is_free(limit)]), "outside": float(outside)}
+            found[name] = {**_facts(in_limits(values, limit)[_is_free(limit)]), "outside": float(outside)}
             found[name] |= {"certified": float(limit.certified), "total": float(values.size)}
     return found
 
@@ -154,7 +155,7 @@ def _compare_one(name: str, golden: Golden, today: Golden, limits: Limits | None
         _see_same(name, golden, new, limits, found)
         return
     limit = _limit(limits, name)
-    then, now = _numbers(old, limit), _numbers(new, limit)
+    then, now = to_numbers(old, limit), to_numbers(new, limit)
     # Large integers differ in bits that float64 has not.
     changed = old != new if old.dtype.kind == "i" else _differ(then, now)
     count = int(np.count_nonzero(changed))
@@ -166,7 +167,7 @@ def _compare_one(name: str, golden: Golden, today: Golden, limits: Limits | None
         _see_unjudged(title, then, now, count, found)
         return
     was, seen = measure(then, limit), measure(now, limit)
-    units = [_in_limits(values, limit) for values in (then, now)]
+    units = [in_limits(values, limit) for values in (then, now)]
     free = _is_free(limit)
     old_facts, new_facts = (_facts(values[free]) for values in units)
     found.numbers[name] = {
@@ -203,7 +204,7 @@ def _see_same(name: str, golden: Golden, new: Array, limits: Limits | None, foun
         outside = int(known.get("outside", 0))
     else:
         limit = _limit(limits, name)
-        outside = measure(_numbers(new, limit), limit).bad if limit is not None else 0
+        outside = measure(to_numbers(new, limit), limit).bad if limit is not None else 0
     if outside:
         line = f"output {name!r}: the same bits, {outside} of {new.size} outside of the limits: already wrong"
         found.say(REGRESSION, f"{line} when the golden was recorded")
@@ -290,14 +291,6 @@ def _is_free(limit: Bound) -> NDArray[np.bool_]:
     return np.asarray(wide & _is_promised(limit))
 
 
-def _in_limits(values: Float64, limit: Bound) -> Float64:
-    """Return signed errors in units of the limit on their side; infinite where that side has no room."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error = values - limit.mid
-        room = np.where(error > 0, limit.high - limit.mid, limit.mid - limit.low)
-        return np.asarray(np.where(error == 0, 0.0, error / room))
-
-
 def _facts(errors: Float64) -> dict[str, float]:
     errors = errors[np.isfinite(errors)]
     if not errors.size:
@@ -308,13 +301,6 @@ def _facts(errors: Float64) -> dict[str, float]:
 
 def _limit(limits: Limits | None, name: str) -> Bound | None:
     return limits[name] if limits is not None and name in limits else None
-
-
-def _numbers(values: Array, limit: Bound | None) -> Float64:
-    """Return an output as numbers; bfloat16 may come as its bits."""
-    if limit is not None and limit.kind == "bf16" and values.dtype == np.uint16:
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    return np.asarray(values, np.float64)
 
 
 def _form(values: Array) -> str:

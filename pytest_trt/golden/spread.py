@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_trt.golden.record import Array
+from pytest_trt.golden.units import in_limits, to_numbers
 from pytest_trt.numerics.bounds import Bound
 
 _SMALLEST = -16
@@ -30,14 +30,10 @@ def count_spread(outputs: Mapping[str, Array], limits: Mapping[str, Bound]) -> d
         if name not in limits:
             continue
         limit = limits[name]
-        if limit.kind == "bf16" and got.dtype == np.uint16:
-            got = (got.astype(np.uint32) << 16).view(np.float32)
         if np.shape(got) != limit.mid.shape:
             continue
-        with np.errstate(invalid="ignore", divide="ignore"):
-            error = np.asarray(got, np.float64) - limit.mid
-            room = np.where(error > 0, limit.high - limit.mid, limit.mid - limit.low)
-            units: NDArray[np.float64] = np.where(error == 0, 0.0, error / room)
+        units = in_limits(to_numbers(got, limit), limit)
+        with np.errstate(invalid="ignore"):
             units = units[(limit.low < limit.high) & np.isfinite(limit.high - limit.low) & np.isfinite(units)]
         if units.size:
             found[name] = np.histogram(np.clip(units, -1.0, 1.0), EDGES)[0].tolist()
