@@ -168,29 +168,58 @@ def describe_refusal(session: Session, shapes: Mapping[str, Sequence[int]]) -> s
     shapes : mapping of str to shape
         Of the inputs.
     """
+
+    def enqueue(context: Any, addresses: Mapping[str, int]) -> Any:
+        for name, address in addresses.items():
+            context.set_tensor_address(name, address)
+        answer = context.execute_async_v3(session.stream.handle)
+        session.stream.synchronize()
+        return answer
+
+    lacks = "without an address for"
+    return describe_refused_runs(session, shapes, enqueue, ("execute_async_v3", "the enqueue", lacks))
+
+
+def describe_refused_runs(
+    session: Session,
+    shapes: Mapping[str, Sequence[int]],
+    run: Callable[[Any, Mapping[str, int]], Any],
+    words: tuple[str, str, str],
+) -> str:
+    """Return how runs were taken that lacked the address of one tensor each, in words; empty when each was refused and told.
+
+    Parameters
+    ----------
+    session : Session
+        Lends its engine; each run has a context of its own.
+    shapes : mapping of str to shape
+        Of the inputs.
+    run : callable
+        Runs a context with the addresses of all other tensors, and returns what TensorRT answered.
+    words : tuple of str
+        Who answers, what is refused, and how it lacks the tensor.
+    """
+    who, refused, lacks = words
+    infos = session.inputs | session.outputs
     complaints = []
-    for lacking in (*session.inputs, *session.outputs):
+    for lacking in infos:
         with session.rt.logger.collect() as lines, session.memory.active():
             context = session.engine.create_execution_context()
-            buffers = {}
             for name, shape in shapes.items():
                 context.set_input_shape(name, tuple(shape))
-            for name, info in (session.inputs | session.outputs).items():
-                if name != lacking:
-                    nbytes = info.nbytes(tuple(int(n) for n in context.get_tensor_shape(name)))
-                    buffers[name] = session.memory.alloc(nbytes)
-                    context.set_tensor_address(name, buffers[name].address)
-            answer = context.execute_async_v3(session.stream.handle)
-            session.stream.synchronize()
+            buffers = {
+                name: session.memory.alloc(info.nbytes(tuple(int(n) for n in context.get_tensor_shape(name))))
+                for name, info in infos.items()
+                if name != lacking
+            }
+            answer = run(context, {name: buffer.address for name, buffer in buffers.items()})
             del context
             for buffer in buffers.values():
                 session.memory.free(buffer)
         if answer:
-            complaints.append(f"execute_async_v3 answered {answer!r} without an address for {lacking!r}")
+            complaints.append(f"{who} answered {answer!r} {lacks} {lacking!r}")
         elif not errors_in(lines):
-            complaints.append(
-                f"the enqueue without an address for {lacking!r} was refused, and no error logged"
-            )
+            complaints.append(f"{refused} {lacks} {lacking!r} was refused, and no error logged")
     return "; ".join(complaints)
 
 

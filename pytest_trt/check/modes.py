@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_trt.check.concurrent import describe_refusal
+from pytest_trt.check.concurrent import describe_refusal, describe_refused_runs
 from pytest_trt.check.relations import Base, Broken, compare_bits, compare_rows
 from pytest_trt.check.subject import Subject
 from pytest_trt.numerics.formats import Array
 from pytest_trt.runtime.events import event_on
-from pytest_trt.runtime.log import errors_in
 from pytest_trt.runtime.session import Session
 
 SAME_BITS = "execute_v2 gives the bits of execute_async_v3 on exact data"
@@ -129,32 +128,13 @@ def describe_null_bindings(session: Session, shapes: Mapping[str, Sequence[int]]
     shapes : mapping of str to shape
         Of the inputs.
     """
-    complaints = []
     names = [str(session.engine.get_tensor_name(at)) for at in range(int(session.engine.num_io_tensors))]
-    infos = session.inputs | session.outputs
-    for lacking in names:
-        with session.rt.logger.collect() as lines, session.memory.active():
-            context = session.engine.create_execution_context()
-            for name, shape in shapes.items():
-                context.set_input_shape(name, tuple(shape))
-            buffers = {
-                name: session.memory.alloc(
-                    infos[name].nbytes(tuple(int(n) for n in context.get_tensor_shape(name)))
-                )
-                for name in names
-                if name != lacking
-            }
-            answer = context.execute_v2([buffers[name].address if name in buffers else 0 for name in names])
-            del context
-            for buffer in buffers.values():
-                session.memory.free(buffer)
-        if answer:
-            complaints.append(f"execute_v2 answered {answer!r} with a null binding for {lacking!r}")
-        elif not errors_in(lines):
-            complaints.append(
-                f"execute_v2 with a null binding for {lacking!r} was refused, and no error logged"
-            )
-    return "; ".join(complaints)
+
+    def execute(context: Any, addresses: Mapping[str, int]) -> Any:
+        return context.execute_v2([addresses.get(name, 0) for name in names])
+
+    lacks = "with a null binding for"
+    return describe_refused_runs(session, shapes, execute, ("execute_v2", "execute_v2", lacks))
 
 
 def check_input_event(session: Session, feeds: Mapping[str, Array]) -> Iterator[Row]:
