@@ -215,8 +215,13 @@ class Attached:
         self._blocks: dict[tuple[str, int], tuple[int, int]] = {}
         self._own: list[Held] = []
         self._held: dict[str, Held] = {}
-        for name, instance in held.items():
-            self._held[name] = self._attach(instance, recorder)
+        try:
+            for name, instance in held.items():
+                self._held[name] = self._attach(instance, recorder)
+        except PluginFailure:
+            for made in self._own:
+                made.release()
+            raise
 
     def _attach(self, instance: Held, recorder: Any) -> Held:
         if self._host.faults:
@@ -240,11 +245,6 @@ class Attached:
     def bind(self, context: object) -> None:
         """Release the instances when the context goes."""
         own(context, self._own)
-
-    def release(self) -> None:
-        """Release the instances of a context that never was."""
-        for held in self._own:
-            held.release()
 
     def run(self, step: Step, inputs: Arrays, stream: int) -> Arrays:
         """Return the outputs of a plugin, carried, by name.

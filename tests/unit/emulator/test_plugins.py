@@ -220,6 +220,30 @@ def test_a_callback_that_raises_fails_what_it_came_from(kind, method, words, cap
     assert counting.ledger.live == []
 
 
+@pytest.mark.parametrize(("kind", "method"), [("V3", "attach_to_context"), ("V2", "clone")])
+def test_a_context_that_never_was_releases_the_plugins_that_it_had(kind, method, capsys):
+    rt = runtime()
+    counting = Counting(rt, kind)
+    model = parsed_model(FIELDS)
+    model.graph.node[2].CopyFrom(model.graph.node[1])
+    second = model.graph.node[2]
+    second.name, second.input[0], second.output[0] = "second", "p", "y"
+    with counting.registered():
+        engine = load_engine(rt, plan_of(rt, model).data)
+        gc.collect()
+        before, attach = len(counting.ledger.lives), getattr(counting._plugin, method)
+        setattr(
+            counting._plugin,
+            method,
+            lambda self, *args: attach(self, *args) if len(counting.ledger.lives) == before else broken(),
+        )
+        with pytest.raises(ExecutionError, match="made no execution context"):
+            Session(rt, engine)
+    assert "planted" in capsys.readouterr().err
+    (life,) = counting.ledger.lives[before:]
+    assert "destroy" in life.calls
+
+
 def test_an_engine_serialises_its_plugins_again():
     rt = runtime()
     for kind in KINDS:
