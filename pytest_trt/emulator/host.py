@@ -132,7 +132,7 @@ class Host:
             "init_libnvinfer_plugins": lambda logger, namespace: True,
             "get_plugin_registry": lambda: self.registry,
             "get_builder_plugin_registry": lambda capability: self.registry,
-            "get_nv_onnx_parser_version": lambda: 200 if self.is_rtx else self._parser_version(),
+            "get_nv_onnx_parser_version": lambda: 200 if self.is_rtx else self.version_number,
         }
         for name in surface.functions:
             found = functions.get(name)
@@ -155,10 +155,6 @@ class Host:
         module.__dict__["emulated_clock"] = self.clock
         module.__dict__["emulated_streams"] = getattr(self.device, "streams", None)
         return module
-
-    def _parser_version(self) -> int:
-        major, minor, patch, *_ = (int(part) for part in f"{self.version}.0.0".split("."))
-        return major * 10000 + minor * 100 + patch if major >= 10 else major * 1000 + minor * 100 + patch
 
     def _make_class(self, name: str, spec: ClassSurface, binder: Binder) -> type:
         if name in self._classes:
