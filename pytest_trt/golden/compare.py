@@ -26,7 +26,7 @@ from pytest_trt.golden.record import (
     Comparison,
     Golden,
 )
-from pytest_trt.golden.rule import TOGETHER, WHOLE, Growth, Pairs, find_growth, needed_elements
+from pytest_trt.golden.rule import ROUNDING, TOGETHER, WHOLE, Growth, Pairs, find_growth, needed_elements
 from pytest_trt.golden.steps import step_sizes
 from pytest_trt.golden.units import in_limits, to_numbers
 from pytest_trt.numerics.bounds import Bound
@@ -272,7 +272,7 @@ def _paired(name: str, then: Float64, now: Float64, limit: Bound) -> Pairs:
             scale = np.maximum(limit.high - limit.mid, limit.mid - limit.low)
         scale = np.where(free, scale, 1.0)
         old, new = (np.where(free, values - limit.mid, 0.0) / scale for values in (then, now))
-    rounding = np.where(free, step / scale, 0.0) * 12.0**-0.5
+    rounding = np.where(free, step / scale, 0.0) * ROUNDING
     return Pairs(name, old, new, rounding, free, moved)
 
 

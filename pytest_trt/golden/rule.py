@@ -8,7 +8,7 @@ positive as negative. That is all that is assumed; no distribution is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -200,7 +200,7 @@ def design_effect(values: Float64) -> float:
 def pool(outputs: list[Pairs]) -> Pairs:
     """Return the errors of several outputs as one, each in units of its own old RMS error."""
 
-    def joined(field: str, *, scaled: bool) -> NDArray[np.float64]:
+    def joined(field: str, *, scaled: bool) -> Float64:
         parts = [getattr(one, field)[one.free] / (one.reference if scaled else 1.0) for one in outputs]
         return np.concatenate(parts)
 
@@ -228,7 +228,7 @@ def _length(pairs: Pairs, axis: int | None) -> int:
 def _grown(pairs: Pairs, axis: int | None, chance: float) -> Iterator[Growth]:
     rest = tuple(i for i in range(pairs.old.ndim) if i != axis)
 
-    def total(values: NDArray[np.float64]) -> Float64:
+    def total(values: Float64) -> Float64:
         return np.atleast_1d(values.sum(axis=rest))
 
     count = np.maximum(total(pairs.free.astype(np.float64)), 1.0)
@@ -244,8 +244,9 @@ def _grown(pairs: Pairs, axis: int | None, chance: float) -> Iterator[Growth]:
         yield _told(pairs, "bias", axis, int(place), before, after, seen, chance)
 
 
-def _statistic(pairs: Pairs, change: Float64, axis: int | None, total: object, count: Float64) -> Float64:
-    assert callable(total)
+def _statistic(
+    pairs: Pairs, change: Float64, axis: int | None, total: Callable[[Float64], Float64], count: Float64
+) -> Float64:
     sums, squares = total(change), total(change**2)
     means = sums / count
     shape = [1] * change.ndim
