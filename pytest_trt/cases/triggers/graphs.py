@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, helper
 
+from pytest_trt.cases.triggers.nets import Tensors, assemble
 from pytest_trt.numerics.formats import Array
-from pytest_trt.strategies.assemble import OPSET, Assembly
+from pytest_trt.strategies.assemble import Assembly
 
-Dims = Sequence[int | str]
 Span = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-_IR_VERSION = 8
-_KINDS = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 
-def integers(shape: Sequence[int], top: int = 4, seed: int = 0, kind: str = "float32") -> Array:
+def integers(shape: Sequence[int], top: int = 4, seed: int = 0) -> Array:
     """Return integers of modulus up to `top`, none of them 0."""
     rng = np.random.default_rng([seed, len(shape)])
     values = rng.integers(1, top + 1, shape) * rng.choice([-1, 1], shape)
-    return np.asarray(values.astype(kind))
+    return np.asarray(values.astype(np.float32))
 
 
 def reals(shape: Sequence[int], seed: int = 0) -> Array:
@@ -115,23 +113,6 @@ class Net(Assembly):
             inner = self.node("Mul", [data, scale], f"{out}_x")
         return self.node("Mul", [data, self.node("Sigmoid", [inner], f"{out}_g")], out)
 
-    def build(
-        self, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims], kinds: Mapping[str, str] | None = None
-    ) -> ModelProto:
-        """Return the model; names among the dimensions are dynamic, `kinds` names the types that are not float32."""
-        given = kinds or {}
-        graph = helper.make_graph(
-            self.nodes,
-            self.name,
-            [_value(name, dims, given) for name, dims in inputs.items()],
-            [_value(name, dims, given) for name, dims in outputs.items()],
-            self.constants,
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-        model.ir_version = _IR_VERSION
-        model.producer_name = "pytest-trt"
-        return model
-
-
-def _value(name: str, dims: Dims, kinds: Mapping[str, str]) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, _KINDS[kinds.get(name, "float32")], list(dims))
+    def build(self, inputs: Tensors, outputs: Tensors) -> ModelProto:
+        """Return the model; names among the dimensions are dynamic."""
+        return assemble(self.name, self.nodes, inputs, outputs, self.constants)

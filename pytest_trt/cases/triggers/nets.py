@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-# The newest set that TensorRT 8.6 reads completely; IR 8 belongs to it.
-OPSET, _IR_VERSION = 17, 8
-FLOAT, HALF, BOOL, INT64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BOOL, TensorProto.INT64
+from pytest_trt.strategies.assemble import OPSET
+
+_IR_VERSION = 8
+FLOAT, HALF, BOOL = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BOOL
+INT32, INT64 = TensorProto.INT32, TensorProto.INT64
 
 Shape = Sequence[Any]  # extents: numbers, or names of dynamic ones
+Tensors = Mapping[str, Shape | tuple[int, Shape]]  # by name: a shape of float32, or (element type, shape)
 
 
 def node(operator: str, inputs: str, outputs: str, **attributes: Any) -> NodeProto:
@@ -25,19 +28,33 @@ def node(operator: str, inputs: str, outputs: str, **attributes: Any) -> NodePro
 
 def net(
     nodes: Sequence[NodeProto],
-    inputs: Mapping[str, Shape | tuple[int, Shape]],
-    outputs: Mapping[str, Shape | tuple[int, Shape]],
+    inputs: Tensors,
+    outputs: Tensors,
     constants: Mapping[str, Any] | None = None,
     *,
     opset: int = OPSET,
 ) -> ModelProto:
-    """Return a model; an input or output is a shape of float32, or (element type, shape)."""
+    """Return a model of these nodes, with constants by name."""
+    held = [numpy_helper.from_array(np.asarray(array), name) for name, array in (constants or {}).items()]
+    return assemble("reported", nodes, inputs, outputs, held, opset=opset)
+
+
+def assemble(
+    name: str,
+    nodes: Sequence[NodeProto],
+    inputs: Tensors,
+    outputs: Tensors,
+    constants: Sequence[TensorProto],
+    *,
+    opset: int = OPSET,
+) -> ModelProto:
+    """Return a model from its parts."""
     graph = helper.make_graph(
         list(nodes),
-        "reported",
+        name,
         [_value(name, value) for name, value in inputs.items()],
         [_value(name, value) for name, value in outputs.items()],
-        [numpy_helper.from_array(np.asarray(array), name) for name, array in (constants or {}).items()],
+        list(constants),
     )
     return helper.make_model(
         graph,

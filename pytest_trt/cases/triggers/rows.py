@@ -8,6 +8,7 @@ import numpy as np
 from onnx import ModelProto
 
 from pytest_trt.cases.triggers.graphs import Net, integers, reals, spans
+from pytest_trt.cases.triggers.nets import INT32
 from pytest_trt.cases.triggers.registry import CONFIGURATION, STAND_IN, trigger
 from pytest_trt.cases.triggers.trial import Relation, Trial
 from pytest_trt.check.relations import Base, Broken
@@ -175,9 +176,7 @@ def rows_of_a_masked_sequence(trial: Trial) -> None:
     mask = net.node("Unsqueeze", [mask, net.constant("axis", np.array([2], np.int64))], "column")
     inner = net.node("Relu", [net.linear("x", 6, 16, "h")], "r")
     net.node("Mul", [net.linear(inner, 16, 4, "o"), mask], "y")
-    model = net.build(
-        {"x": ("N", 12, 6), "lengths": ("N", 1)}, {"y": ("N", 12, 4)}, kinds={"lengths": "int32"}
-    )
+    model = net.build({"x": ("N", 12, 6), "lengths": (INT32, ("N", 1))}, {"y": ("N", 12, 4)})
     lengths = (np.arange(16, dtype=np.int32) * 5 % 12 + 1).reshape(16, 1)
     trial.relations(
         model,
@@ -214,7 +213,7 @@ def rows_of_batches_around_forty(trial: Trial) -> None:
     query, key, value = (net.linear(tokens, _WIDTH, _WIDTH, name) for name in "qkv")
     mixed = net.node("Add", [tokens, net.attend(query, key, value, _WIDTH, 2, "att")], "mix")
     net.linear(net.norm(mixed, _WIDTH, "n"), _WIDTH, 4, "y")
-    model = net.build({"ids": ("N", 8)}, {"y": ("N", 8, 4)}, kinds={"ids": "int32"})
+    model = net.build({"ids": (INT32, ("N", 8))}, {"y": ("N", 8, 4)})
     ids = np.random.default_rng(9).integers(0, 11, (5, 8)).astype(np.int32)
     trial.relations(
         model,
