@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
+from pytest_trt.cases.triggers.nets import integers
 from pytest_trt.cases.triggers.registry import STAND_IN, trigger
 from pytest_trt.cases.triggers.trial import Trial
 from pytest_trt.check.concurrent import describe_refusal
@@ -25,17 +24,16 @@ CASE = Case.parse("conv_add_relu-n3-c8-o1-i6x5-k3-lo0-hi1-w_int-s1")
 _AMPERE = 80
 
 
-def integers(case: Case, seed: int) -> dict[str, Array]:
-    """Return small integers for a case: no sum of theirs is rounded."""
-    rng = np.random.default_rng(seed)
-    return {name: rng.integers(-4, 5, shape).astype(np.float32) for name, shape in case.input_shapes.items()}
+def _feeds(seed: int) -> dict[str, Array]:
+    """Return small integers for the case: no sum of theirs is rounded."""
+    return {name: integers(shape, 4, seed) for name, shape in CASE.input_shapes.items()}
 
 
 @contextmanager
 def started(trial: Trial) -> Iterator[tuple[Subject, list[Base]]]:
     """Give a built network and two runs of it, each by a context of its own."""
     with trial.subject(CASE.model()) as subject:
-        yield subject, fresh_bases(subject, [integers(CASE, seed) for seed in (1, 2)])
+        yield subject, fresh_bases(subject, [_feeds(seed) for seed in (1, 2)])
 
 
 @trigger("B27", precisions="fp32 fp16", faults="input_copy_overtaken_at_times previous_output_returned")
@@ -55,7 +53,7 @@ def a_stream_of_its_own_never_gives_zeros(trial: Trial) -> None:
 @trigger("B28", faults="nothing_written")
 def a_stream_of_its_own_writes_its_outputs(trial: Trial) -> None:
     """A run on a stream of its own writes every element of its outputs: none of them is the poison that was there before."""
-    trial.check(CASE.model(), integers(CASE, 1))
+    trial.check(CASE.model(), _feeds(1))
 
 
 @trigger("B29", fidelity=STAND_IN, faults="every_enqueue_fails third_enqueue_fails")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto
 
+from pytest_trt.cases.triggers.nets import INT32, net, node
 from pytest_trt.cases.triggers.registry import trigger
 from pytest_trt.cases.triggers.trial import Trial
 from pytest_trt.check.equivalent import check_equivalent
@@ -24,22 +25,12 @@ def _overflowing() -> ModelProto:
     large = rng.integers(1, 5, (16, 8)).astype(np.float32) * 1024
     small = rng.integers(-2, 3, (8, 4)).astype(np.float32)
     nodes = [
-        helper.make_node("MatMul", ["x", "large"], ["sum"], name="sums"),
-        helper.make_node("Mul", ["sum", "down"], ["mean"], name="scales"),
-        helper.make_node("MatMul", ["mean", "small"], ["y"], name="mixes"),
+        node("MatMul", "x large", "sum"),
+        node("Mul", "sum down", "mean"),
+        node("MatMul", "mean small", "y"),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "overflowing",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 16])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 4])],
-        [
-            numpy_helper.from_array(large, "large"),
-            numpy_helper.from_array(small, "small"),
-            numpy_helper.from_array(np.array([2.0**-12], np.float32), "down"),
-        ],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    constants = {"large": large, "small": small, "down": np.array([2.0**-12], np.float32)}
+    return net(nodes, {"x": [3, 16]}, {"y": [3, 4]}, constants)
 
 
 @trigger("B39", precisions="fp16", faults="order_of_layer_types_ignored")
@@ -52,7 +43,7 @@ def an_order_of_fp32_is_obeyed(trial: Trial) -> None:
         replace(trial.bench.settings, typing="weak", constraints="obey"), trial.bench.discovery
     )
     x = np.random.default_rng(2).integers(2, 9, (3, 16)).astype(np.float32)
-    trial.check(_overflowing(), {"x": x}, layer_types={"sums": "fp32", "scales": "fp32"})
+    trial.check(_overflowing(), {"x": x}, layer_types={"matmul_sum": "fp32", "mul_mean": "fp32"})
 
 
 @trigger(
@@ -67,20 +58,14 @@ def fp16_is_given_where_it_is_asked_for(trial: Trial) -> None:
 
 def _product(*, turned: bool) -> ModelProto:
     """Return v0 * v0 in int32, as it is, or with a Transpose before it and another one behind it."""
-    nodes = [helper.make_node("Mul", ["v0", "v0"], ["y"], name="product")]
+    nodes = [node("Mul", "v0 v0", "y")]
     if turned:
         nodes = [
-            helper.make_node("Transpose", ["v0"], ["t"], name="before", perm=[1, 0, 2]),
-            helper.make_node("Mul", ["t", "t"], ["m"], name="product"),
-            helper.make_node("Transpose", ["m"], ["y"], name="behind", perm=[1, 0, 2]),
+            node("Transpose", "v0", "t", perm=[1, 0, 2]),
+            node("Mul", "t t", "m"),
+            node("Transpose", "m", "y", perm=[1, 0, 2]),
         ]
-    graph = helper.make_graph(
-        nodes,
-        "turned" if turned else "plain",
-        [helper.make_tensor_value_info("v0", TensorProto.INT32, SHAPE)],
-        [helper.make_tensor_value_info("y", TensorProto.INT32, SHAPE)],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return net(nodes, {"v0": (INT32, SHAPE)}, {"y": (INT32, SHAPE)})
 
 
 @trigger("B43", faults="integer_product_wrong_before_transpose")
