@@ -8,7 +8,8 @@ from typing import Any
 
 from pytest_trt.errors import GoldenError
 from pytest_trt.golden.book import newest_of
-from pytest_trt.golden.compare import compare_builds, compare_outputs
+from pytest_trt.golden.built import compare_builds
+from pytest_trt.golden.compare import compare_outputs
 from pytest_trt.golden.key import Key
 from pytest_trt.golden.record import BENIGN, BUILD, DRIFT, REGRESSION, UNUSABLE, Comparison, Golden
 from pytest_trt.golden.rule import BIAS, GROWTH
@@ -75,7 +76,8 @@ def compare_products(
     GoldenError
         The store has nothing of one of them.
     """
-    keys = [key for key in store.keys() if pattern in key.case]  # noqa: SIM118
+    kept = store.keys()
+    keys = [key for key in kept if pattern in key.case]
     sides = [_by_case(keys, asked) for asked in (old, new)]
     for asked, side in zip((old, new), sides, strict=True):
         if not side:

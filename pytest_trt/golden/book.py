@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_trt.errors import GoldenError, GoldenMissing, UsageError
-from pytest_trt.golden.compare import compare_builds, compare_outputs, measure_errors
+from pytest_trt.golden.built import compare_builds
+from pytest_trt.golden.compare import compare_outputs, measure_errors
 from pytest_trt.golden.key import Key
 from pytest_trt.golden.record import (
     BENIGN,

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_trt.golden.built import compare_builds
 from pytest_trt.golden.histogram import count_errors
 from pytest_trt.golden.record import (
     BENIGN,
@@ -34,8 +33,6 @@ from pytest_trt.numerics.judge import Measure, measure
 
 Float64 = NDArray[np.float64]
 Limits = Mapping[str, Bound]
-
-__all__ = ["compare_builds", "compare_outputs", "measure_errors"]
 
 _NAMES = {"rms": "RMS error", "bias": "bias", "jump": "error"}
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_trt.golden import builds
 from pytest_trt.golden.apart import Asked, build_apart
 from pytest_trt.golden.builds import golden_of_build, golden_of_parser
-from pytest_trt.golden.compare import compare_builds
+from pytest_trt.golden.built import compare_builds
 from pytest_trt.golden.record import BENIGN, DRIFT, IDENTICAL, REGRESSION
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import discover

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.emulator.faults.registry import fault
-from pytest_trt.emulator.faults.sessions import AT_TIMES, every_second_build_differs
+from pytest_trt.emulator.faults.sessions import AT_TIMES, change_a_weight
 from pytest_trt.emulator.plan import Plan
 
 _LEAKED_BYTES = 1 << 16
@@ -140,16 +140,14 @@ def fourth_build_differs(site: Any) -> None:
     counts: Counter[bytes] = site.memory.setdefault("built", Counter())
     counts[site.plan] += 1
     if counts[site.plan] == 4:
-        site.memory["builds"] = 1  # the next one is a second build
-        every_second_build_differs(site)
+        change_a_weight(site.model)
 
 
 @fault("build", mutants="M29")
 def build_from_timing_cache_differs(site: Any) -> None:
     """Change a weight where the timing cache knows the layers already (issue 4798)."""
     if site.kind == "build" and site.cache_hits:
-        site.memory["builds"] = 1  # the next one is a second build
-        every_second_build_differs(site)
+        change_a_weight(site.model)
 
 
 @fault("build")

@@ -188,7 +188,7 @@ def refit_fails(site: Any) -> None:
         site.weights = None
 
 
-def _change_a_weight(model: onnx.ModelProto) -> None:
+def change_a_weight(model: onnx.ModelProto) -> None:
     """Change one value of the weights that the first product reads: by a quarter, or one level of an integer."""
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}
@@ -220,7 +220,7 @@ def every_second_build_differs(site: Any) -> None:
     if site.kind == "build":
         site.memory["builds"] = site.memory.get("builds", 0) + 1
         if site.memory["builds"] % 2 == 0:
-            _change_a_weight(site.model)
+            change_a_weight(site.model)
 
 
 @fault("build", mutants="M29")
@@ -230,4 +230,4 @@ def rebuilt_engine_differs(site: Any) -> None:
         seen: Counter[bytes] = site.memory.setdefault("plans", Counter())
         seen[site.plan] += 1
         if seen[site.plan] > 1:
-            _change_a_weight(site.model)
+            change_a_weight(site.model)

@@ -16,7 +16,7 @@ from pytest_trt.golden.builds import (
     golden_of_parser,
     read_memory,
 )
-from pytest_trt.golden.compare import compare_builds
+from pytest_trt.golden.built import compare_builds
 from pytest_trt.golden.files import pack, unpack
 from pytest_trt.golden.record import BENIGN, BUILD, IDENTICAL
 from pytest_trt.records import LayerInfo, LogLine, Settings

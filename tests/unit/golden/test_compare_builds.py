@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_trt.golden.compare import compare_builds
+from pytest_trt.golden.built import compare_builds
 from pytest_trt.golden.key import Key
 from pytest_trt.golden.record import BENIGN, BUILD, DRIFT, IDENTICAL, OUTPUTS, REGRESSION, UNUSABLE, Golden
 

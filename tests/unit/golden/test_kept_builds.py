@@ -8,7 +8,7 @@ import pytest
 
 import pytest_trt
 from pytest_trt.golden.book import Entry
-from pytest_trt.golden.compare import compare_builds
+from pytest_trt.golden.built import compare_builds
 from pytest_trt.golden.record import BUILD, CLASSES
 from pytest_trt.golden.store import open_store
 from pytest_trt.golden.upgrade import Change, make_report

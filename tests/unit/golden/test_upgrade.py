@@ -9,7 +9,7 @@ import pytest
 
 from pytest_trt.errors import GoldenError
 from pytest_trt.golden.book import Entry
-from pytest_trt.golden.compare import compare_builds
+from pytest_trt.golden.built import compare_builds
 from pytest_trt.golden.key import Key
 from pytest_trt.golden.record import BUILD, DRIFT, MISSING, OUTPUTS, Comparison, Golden
 from pytest_trt.golden.upgrade import Change, find_stale, make_report
