@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -32,6 +33,8 @@ class Streams:
         self._numbers = itertools.count(1)
         self._streams: dict[int, _Stream] = {0: _Stream()}
         self._events: dict[int, bool] = {}
+        self._stamps: dict[int, float] = {}  # when a recorded event fired
+        self._recorded: dict[int, int] = {}  # event to the stream that it was recorded on last
         self._lock = threading.Lock()
 
     def create_stream(self) -> int:
@@ -153,6 +156,49 @@ class Streams:
         """Tell that what an event waits for is done."""
         self._events[handle] = True
 
+    def record_event(self, handle: int, stream: int) -> None:
+        """Let an event fire, and note the time, once all that is enqueued on a stream is done.
+
+        Raises
+        ------
+        UsageError
+            There is no such event or stream.
+        """
+        if handle not in self._events:
+            raise UsageError(f"{handle!r} is not an event of the emulated device")
+        self._events[handle] = False
+        self._recorded[handle] = stream
+
+        def stamp() -> None:
+            self._stamps[handle] = time.perf_counter()
+            self._events[handle] = True
+
+        self.submit(stream, stamp)
+
+    def wait_for(self, handle: int) -> None:
+        """Do the work of the stream that an event was recorded on; nothing to do where it never was.
+
+        Raises
+        ------
+        ExecutionError, UsageError
+            As `synchronize`.
+        """
+        stream = self._recorded.get(handle)
+        if stream is not None:
+            self.synchronize(stream)
+
+    def seconds_at(self, handle: int) -> float:
+        """Return when a recorded event fired, on a clock that starts anywhere.
+
+        Raises
+        ------
+        ExecutionError
+            It was never recorded, or has not fired.
+        """
+        if not self._events.get(handle) or handle not in self._stamps:
+            raise ExecutionError(f"event {handle:#x} has no time: it was not recorded, or has not fired")
+        return self._stamps[handle]
+
     def has_fired(self, handle: int) -> bool:
         """Return whether what an event waits for is done.
 
@@ -168,6 +214,8 @@ class Streams:
     def destroy_event(self, handle: int) -> None:
         """Destroy an event."""
         self._events.pop(handle, None)
+        self._stamps.pop(handle, None)
+        self._recorded.pop(handle, None)
 
     def destroy(self, handle: int) -> None:
         """Destroy a stream; work that nobody waited for is dropped.

@@ -192,6 +192,30 @@ class Session:
 
         return take
 
+    def launch(self, runs: int = 1) -> None:
+        """Enqueue again, on the session's stream, with the inputs, buffers and addresses of the last run; for timing.
+
+        Nothing is copied, poisoned or waited for: that is left to the caller. Each return code is checked.
+
+        Raises
+        ------
+        UsageError
+            There has been no run, or another thread uses the session.
+        ExecutionError
+            TensorRT did not enqueue the engine.
+        """
+        if not self._addresses or self._closed:
+            raise UsageError("there is nothing to launch again", mend="run the session once before")
+        enqueue, handle = self.context.execute_async_v3, self.stream.handle
+        with self._alone(), self.rt.logger.call() as lines, self.memory.active():
+            for _ in range(runs):
+                if not enqueue(handle):
+                    raise _failed(
+                        self.rt,
+                        "TensorRT did not enqueue the engine (execute_async_v3 returned False)",
+                        lines,
+                    )
+
     def overwrite_inputs(self, inputs: Mapping[str, npt.ArrayLike]) -> None:
         """Queue a copy into the input buffers of the last run, on the session's stream and behind what is there.
 

@@ -30,7 +30,7 @@ class Driver:
         self.answers, self.destroyed = list(answers), []
 
     def cuEventCreate(self, made, flags):
-        assert flags == 2
+        assert flags == 0  # with timing
         ctypes.cast(made, ctypes.POINTER(ctypes.c_void_p))[0] = 4096
         return 0
 
@@ -53,3 +53,19 @@ def test_an_error_of_cuda_is_told():
         event.has_fired()
     event.close()
     assert event._driver.destroyed == [4096]
+
+
+def test_events_of_the_emulated_device_tell_the_time_between_them():
+    rt = discover(Settings(runtime="emulator", gpu="t4")).executor
+    assert rt is not None and rt.memory is not None
+    stream = rt.memory.create_stream()
+    with event_on(rt) as first, event_on(rt) as second:
+        first.record(stream)
+        second.record(stream)
+        assert not first.has_fired()
+        second.synchronize()
+        assert first.has_fired() and second.seconds_since(first) >= 0
+        first.record(stream)
+        with pytest.raises(ExecutionError, match="has no time"):
+            second.seconds_since(first)
+    rt.memory.destroy_stream(stream)
