@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pytest_trt.hardware.classes import GpuClass, classify
 
@@ -35,6 +36,8 @@ class DetectedGpu:
         Driver version; empty when unknown.
     uuid : str
         `GPU-...`; empty when unknown.
+    pci_bus_id : str
+        Domain, bus, device and function, as the source writes them; empty when unknown.
     """
 
     index: int
@@ -43,6 +46,7 @@ class DetectedGpu:
     gpu_class: GpuClass | None
     driver: str
     uuid: str = ""
+    pci_bus_id: str = ""
 
 
 @cache
@@ -52,12 +56,13 @@ def detect() -> tuple[DetectedGpu, ...]:
     NVML is asked first, then `nvidia-smi`, then `/proc/driver/nvidia`. Nothing is raised. The answer is kept
     for the life of the process; `detect.cache_clear()` forgets it.
     """
+    return select_visible(find_all(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def find_all() -> tuple[DetectedGpu, ...]:
+    """Return all GPUs that the driver has, in PCI bus order, visible to CUDA or not."""
     probes: tuple[Callable[[], list[DetectedGpu]], ...] = (probe_nvml, probe_smi, probe_proc)
-    for probe in probes:
-        found = probe()
-        if found:
-            return select_visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return ()
+    return next((tuple(found) for found in (probe() for probe in probes) if found), ())
 
 
 def select_visible(found: Iterable[DetectedGpu], visible: str | None) -> tuple[DetectedGpu, ...]:
@@ -86,10 +91,10 @@ def select_visible(found: Iterable[DetectedGpu], visible: str | None) -> tuple[D
     return tuple(shown)
 
 
-def probe_nvml() -> list[DetectedGpu]:
-    """Return what NVML tells, in PCI bus order; empty when `pynvml` or the driver is missing."""
+def probe_nvml(nvml: Any = None) -> list[DetectedGpu]:
+    """Return what NVML tells, in PCI bus order; empty when `pynvml` (or what is given for it) or the driver is missing."""
     try:
-        nvml = importlib.import_module("pynvml")
+        nvml = importlib.import_module("pynvml") if nvml is None else nvml
         nvml.nvmlInit()
     except Exception:  # ImportError, or any of NVML's own errors when there is no driver
         return []
@@ -100,7 +105,8 @@ def probe_nvml() -> list[DetectedGpu]:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
             title, uuid = _text(nvml.nvmlDeviceGetName(handle)), _text(nvml.nvmlDeviceGetUUID(handle))
-            found.append(_make(index, title, 10 * major + minor, driver, uuid))
+            bus = _text(nvml.nvmlDeviceGetPciInfo(handle).busId)
+            found.append(_make(index, title, 10 * major + minor, driver, uuid, bus))
     except Exception:  # a GPU that fell off the bus: nvidia-smi may still tell of the others
         return []
     finally:
@@ -110,7 +116,7 @@ def probe_nvml() -> list[DetectedGpu]:
 
 def probe_smi() -> list[DetectedGpu]:
     """Return what `nvidia-smi` tells; empty when it is missing, fails or hangs."""
-    query = "index,name,compute_cap,driver_version,uuid"
+    query = "index,name,compute_cap,driver_version,uuid,pci.bus_id"
     try:
         done = subprocess.run(
             ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"],
@@ -125,15 +131,15 @@ def probe_smi() -> list[DetectedGpu]:
 
 
 def parse_smi(text: str) -> list[DetectedGpu]:
-    """Return the GPUs of the lines `index, name, compute_cap, driver, uuid`; other lines are passed over."""
+    """Return the GPUs of the lines `index, name, compute_cap, driver, uuid, pci.bus_id`; other lines are passed over."""
     found: list[DetectedGpu] = []
     for line in text.splitlines():
         fields = [field.strip() for field in line.split(",")]
-        if len(fields) != 5 or not fields[0].isdigit():
+        if len(fields) not in (5, 6) or not fields[0].isdigit():
             continue
         major_minor = re.fullmatch(r"(\d+)\.(\d)", fields[2])
         sm = 10 * int(major_minor[1]) + int(major_minor[2]) if major_minor else None
-        found.append(_make(int(fields[0]), fields[1], sm, fields[3], fields[4]))
+        found.append(_make(int(fields[0]), fields[1], sm, *fields[3:]))
     return found
 
 
@@ -147,15 +153,20 @@ def probe_proc(root: Path = PROC) -> list[DetectedGpu]:
         return []
     driver = version[1] if version else ""
     found: list[DetectedGpu] = []
-    for index, text in enumerate(facts):
+    for index, (folder, text) in enumerate(zip(folders, facts, strict=True)):
         fields = dict(re.findall(r"^([^:\n]+):\s*(.*?)\s*$", text, flags=re.MULTILINE))
-        found.append(_make(index, fields.get("Model", "?"), None, driver, fields.get("GPU UUID", "")))
+        title, uuid = fields.get("Model", "?"), fields.get("GPU UUID", "")
+        found.append(_make(index, title, None, driver, uuid, folder.name))
     return found
 
 
-def _make(index: int, title: str, sm: int | None, driver: str, uuid: str) -> DetectedGpu:
+def _make(
+    index: int, title: str, sm: int | None, driver: str, uuid: str, pci_bus_id: str = ""
+) -> DetectedGpu:
     kind = classify(title, sm)
-    return DetectedGpu(index, title, sm if sm is not None or kind is None else kind.sm, kind, driver, uuid)
+    if sm is None and kind is not None:
+        sm = kind.sm
+    return DetectedGpu(index, title, sm, kind, driver, uuid, pci_bus_id)
 
 
 def _text(value: str | bytes) -> str:

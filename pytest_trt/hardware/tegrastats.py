@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pytest_trt.errors import InputError
+from pytest_trt.hardware.samples import GpuSample
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class TegraSample:
     gpu_percent : float or None
         Load of the GPU (`GR3D_FREQ`).
     gpu_mhz : tuple of float
-        Clock of each graphics cluster; JetPack 4 tells one, later ones one for each, and none where the GPU sleeps.
+        Clock of each graphics cluster; JetPack 4 tells one, later ones one for each, also as `GR3D2_FREQ`; none, or 0,
+        where the GPU sleeps.
     emc_percent, emc_mhz : float or None
         Load and clock of the memory controller.
     cpu_percent : tuple of (float or None)
@@ -48,8 +50,9 @@ class TegraSample:
 _RAM = re.compile(r"(?:^|\s)RAM (\d{1,9})/(\d{1,9})MB\b")
 _CPU = re.compile(r"\bCPU \[([^\]]*)\]")
 _CORE = re.compile(r"(\d{1,3})%(?:@\d{1,6})?")
-_LOAD = r"(\d{1,3})%(?:@(?:\[([\d,]*)\]|(\d{1,6})))?(?=\s|$)"
+_LOAD = r"(?:(\d{1,3}) ?%)?(?:@(?:\[([\d, ]*)\]|(\d{1,6})))?(?=\s|$)"
 _GPU = re.compile(rf"\bGR3D_FREQ {_LOAD}")
+_GPU2 = re.compile(rf"\bGR3D2_FREQ {_LOAD}")
 _EMC = re.compile(rf"\bEMC_FREQ {_LOAD}")
 _DEGREES = re.compile(r"(?:^|\s)([A-Za-z][\w.-]*)@(-?\d{1,5}(?:\.\d{1,3})?)C(?=\s|$)")
 _RAIL = re.compile(r"(?:^|\s)([A-Z][A-Z0-9_]*) (\d{1,8})(?:mW)?/(\d{1,8})(?:mW)?(?=\s|$)")
@@ -67,10 +70,29 @@ def read_tegrastats(text: str) -> tuple[TegraSample, ...]:
 
     Notes
     -----
-    Source: NVIDIA Jetson Linux Developer Guide, "tegrastats Utility", releases R32 (JetPack 4), R35 (5) and R36 (6).
+    Source: NVIDIA Jetson Linux Developer Guide, "tegrastats Utility", releases R32 (JetPack 4), R35 (5), R36 (6) and R38 (7).
     """
     lines = enumerate(text.splitlines(), 1)
     return tuple(_sample(line.strip(), number) for number, line in lines if line.strip())
+
+
+def gpu_sample(sample: TegraSample, seconds: float) -> GpuSample:
+    """Return what a line says of the GPU: load, the fastest cluster's clock, the memory's, power and temperature.
+
+    The power is that of the rail of the GPU, which some modules have in common with others (`VDD_GPU_SOC`,
+    `VDD_CPU_GPU_CV`). `tegrastats` tells no throttle reasons.
+    """
+    watts = [value / 1000 for name, value in sample.power_milliwatts.items() if "GPU" in name.split("_")]
+    heat = {name.lower(): value for name, value in sample.temperatures_celsius.items()}
+    clocks = [clock for clock in sample.gpu_mhz if clock > 0]
+    return GpuSample(
+        seconds,
+        sample.gpu_percent,
+        max(clocks, default=None),
+        sample.emc_mhz,
+        watts[0] if watts else None,
+        heat.get("gpu", heat.get("tj")),
+    )
 
 
 def _sample(line: str, number: int) -> TegraSample:
@@ -82,6 +104,8 @@ def _sample(line: str, number: int) -> TegraSample:
             mend="tegrastats --interval 100",
         )
     gpu_percent, gpu_mhz = _load(_GPU, "GR3D_FREQ", line, number)
+    second_percent, second_mhz = _load(_GPU2, "GR3D2_FREQ", line, number)
+    loads = [load for load in (gpu_percent, second_percent) if load is not None]
     emc_percent, emc_mhz = _load(_EMC, "EMC_FREQ", line, number)
     stamp = _STAMP.match(line)
     rails = _RAIL.findall(line)
@@ -89,8 +113,8 @@ def _sample(line: str, number: int) -> TegraSample:
     return TegraSample(
         ram_used_mb=int(ram[1]),
         ram_total_mb=int(ram[2]),
-        gpu_percent=gpu_percent,
-        gpu_mhz=gpu_mhz,
+        gpu_percent=max(loads, default=None),
+        gpu_mhz=gpu_mhz + second_mhz,
         emc_percent=emc_percent,
         emc_mhz=emc_mhz[0] if emc_mhz else None,
         cpu_percent=_cores(line, number),
@@ -104,14 +128,17 @@ def _sample(line: str, number: int) -> TegraSample:
 def _load(
     pattern: re.Pattern[str], name: str, line: str, number: int
 ) -> tuple[float | None, tuple[float, ...]]:
-    """Return a load and its clocks: `0%`, `0%@76`, `0%@[305,305]`."""
+    """Return a load and its clocks: `0%`, `0%@76`, `0%@[305,305]`, `@[314,314,314]`."""
     if not re.search(rf"\b{name}\b", line):
         return None, ()
     found = pattern.search(line)
-    clocks = [part for part in (found[2] or found[3] or "").split(",") if part] if found else []
-    if found is None or any(len(part) > 6 for part in clocks):
+    parts = [part.strip() for part in (found[2] or found[3] or "").split(",")] if found else []
+    clocks = [part for part in parts if part]
+    nothing = found is None or found[1] is found[2] is found[3] is None
+    if nothing or any(not part.isdigit() or len(part) > 6 for part in clocks):
         raise InputError(f"line {number}: {name} cannot be read", why=line[:160])
-    return float(found[1]), tuple(map(float, clocks))
+    assert found is not None
+    return None if found[1] is None else float(found[1]), tuple(map(float, clocks))
 
 
 def _cores(line: str, number: int) -> tuple[float | None, ...]:

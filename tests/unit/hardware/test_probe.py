@@ -80,6 +80,7 @@ def fake_nvml(*, fail_at: str = "", as_bytes: bool = False) -> SimpleNamespace:
         nvmlDeviceGetCudaComputeCapability=answer("sm", (9, 0)),
         nvmlDeviceGetName=answer("name", "NVIDIA H200"),
         nvmlDeviceGetUUID=answer("uuid", "GPU-dddd"),
+        nvmlDeviceGetPciInfo=answer("pci", SimpleNamespace(busId="00000000:3B:00.0")),
     )
 
 
