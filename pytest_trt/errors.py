@@ -121,3 +121,19 @@ class GoldenError(TrtError):
 
 class GoldenMissing(GoldenError):
     """There is no golden of that key in the store."""
+
+
+class OutOfMemoryError(ExecutionError):
+    """A device, or the host for pinned memory, has no room for what was asked."""
+
+
+class DeviceLostError(ExecutionError):
+    """CUDA reported an error that no later call of this process survives; a fresh process is needed."""
+
+
+class DriverError(RuntimeMissingError):
+    """CUDA's driver is missing or does not go with what calls it, or the device that was asked for is not there."""
+
+
+class LeakWarning(TrtWarning):
+    """Memory, streams or events were still alive when their device was given back."""
