@@ -38,6 +38,7 @@ MODULES = (
     "views",
     "dumps",
     "drift",
+    "races",
 )
 
 for _name in MODULES:
