@@ -195,6 +195,8 @@ class ExecutionContext(ContextState):
                 inputs={port.name: (known[port.name], self._shapes[port.name]) for port in self._core.inputs},
                 outputs=shapes,
                 addresses=known,
+                stream=stream or 0,
+                is_modelled=self._host.clock.is_modelled,
                 must_wait=bool(
                     open_ended
                     or self.profiler is not None

@@ -93,6 +93,9 @@ class Core:
         self._program: Program | None = None
         self._wide: Program | None = None
         self._shapes: dict[tuple[Any, ...], dict[str, tuple[int, ...]]] = {}
+        self.run_seconds: dict[
+            tuple[tuple[int, ...], ...], float
+        ] = {}  # modelled time of a run by input shapes
         self.users: dict[int, int] = {}  # context number to profile in use, for 8.6
         self.ports = self._make_ports()
         self.plugins = load_plugins(host, self.recipes)

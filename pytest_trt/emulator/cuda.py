@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from pytest_trt.emulator import dtypes
+from pytest_trt.emulator.clock import Clock
 from pytest_trt.emulator.program import Program, cpu_session, session_options
 from pytest_trt.errors import RuntimeMissingError
 
@@ -103,6 +104,7 @@ class CudaDevice:
 
     def __init__(self, ordinal: int) -> None:
         self.name = f"cuda:{ordinal}"
+        self.clock = Clock()
         self._ordinal = ordinal
         self._driver = load_driver(ordinal)
         self._context = self._driver.Device(ordinal).retain_primary_context()
@@ -153,6 +155,9 @@ class CudaDevice:
         """Wait for what was enqueued before, then do the work."""
         self.drain(handle)
         work()
+
+    def spend(self, handle: int, seconds: float) -> None:
+        """Nothing to do: events are CUDA's, and tell its time."""
 
     def is_event(self, handle: int) -> bool:
         """Return False: PyCUDA records no event that is known by its handle alone."""

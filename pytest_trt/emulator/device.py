@@ -11,6 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from pytest_trt.emulator.clock import Clock
 from pytest_trt.emulator.program import cpu_session
 from pytest_trt.emulator.streams import Streams
 
@@ -22,6 +23,7 @@ class Device(Protocol):
     """Where an engine computes."""
 
     name: str
+    clock: Clock
 
     def session(self, model: ModelProto | bytes) -> ort.InferenceSession:
         """Return a session for a whole engine."""
@@ -37,6 +39,9 @@ class Device(Protocol):
 
     def drain(self, handle: int) -> None:
         """Wait until all work of a stream is done."""
+
+    def spend(self, handle: int, seconds: float) -> None:
+        """Move the modelled time of a stream on, where there is one."""
 
     def is_event(self, handle: int) -> bool:
         """Return whether the handle is an event that `fire` knows."""
@@ -66,7 +71,8 @@ class HostDevice:
     name = "cpu"
 
     def __init__(self) -> None:
-        self.streams = Streams()
+        self.clock = Clock()
+        self.streams = Streams(self.clock)
         self._blocks: list[NDArray[np.uint8]] = []
 
     def session(self, model: ModelProto | bytes) -> ort.InferenceSession:
@@ -88,6 +94,10 @@ class HostDevice:
     def drain(self, handle: int) -> None:
         """Do all work of a stream now."""
         self.streams.synchronize(handle)
+
+    def spend(self, handle: int, seconds: float) -> None:
+        """Move the modelled time of a stream on."""
+        self.streams.spend(handle, seconds)
 
     def is_event(self, handle: int) -> bool:
         """Return whether the handle is a live event."""

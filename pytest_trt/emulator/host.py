@@ -35,7 +35,7 @@ class Module(pytypes.ModuleType):
     """What `load` gives: has the names of one TensorRT version, and no others.
 
     Besides them it has `emulated` (True), `emulated_streams` (the streams of the device, `streams.Streams`; only on the
-    CPU), `emulated_clock` (`clock.Clock`: where the times of a profiler come from) and `emulated_as` (for instance
+    CPU), `emulated_clock` (`clock.Clock`: where the times of a profiler and of events come from) and `emulated_as` (for instance
     `tensorrt-10.13.3.9`).
     """
 
@@ -93,7 +93,7 @@ class Host:
         self.played = f"{surface.product}-{surface.version}"
         self.device: Device = device if device is not None else HostDevice()
         self.faults = Faults(faults, gpu.name, seed)
-        self.clock = Clock()
+        self.clock: Clock = self.device.clock
         self.engine_numbers = itertools.count(1)
         self.offers_weak_typing = not self.is_rtx and "FP16" in surface.enums["BuilderFlag"]
         minor = int(surface.version.split(".")[1])

@@ -30,6 +30,10 @@ class Result:
     debug: Arrays = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def total_seconds(self, rows: list[dict[str, Any]]) -> float:
+        """Return what the layers took together."""
+        return sum(self.seconds.get(row["name"], 0.0) for row in rows)
+
     def layer_times(self, rows: list[dict[str, Any]]) -> list[tuple[str, float]]:
         """Return (layer name, milliseconds) in the order of the layers."""
         return [(row["name"], 1e3 * self.seconds.get(row["name"], 0.0)) for row in rows]
@@ -55,6 +59,10 @@ class Launch:
         Shape of each output, -1 where it depends on values.
     addresses : dict of str to int
         Of every input and output that has one.
+    stream : int
+        Where it is enqueued.
+    is_modelled : bool
+        It moves the modelled time of its stream on, and its layers take modelled time.
     must_wait : bool
         The run is computed when it is enqueued, since its result decides what the enqueue answers or whom it calls; its
         outputs are still written only when the stream gets there.
@@ -69,6 +77,8 @@ class Launch:
     inputs: Mapping[str, tuple[int, tuple[int, ...]]]
     outputs: Mapping[str, tuple[int, ...]]
     addresses: dict[str, int]
+    stream: int = 0
+    is_modelled: bool = False
     must_wait: bool = False
     consumed: Callable[[], None] | None = None
     foreign: Foreign | None = None
@@ -84,6 +94,11 @@ class Launch:
 
     def compute(self) -> Result:
         """Return the outputs for what lies in the input buffers now."""
+        if self.is_modelled and self._shapes not in self.core.run_seconds:
+            result = self.compute_observed(None, {}, True)  # the same bits, step by step
+            if not any(-1 in shape for shape in self.outputs.values()):
+                self.core.run_seconds[self._shapes] = result.total_seconds(self.core.settings["layers"])
+            return result
         inputs = self._read()
         return Result(inputs, self.core.run(inputs, self.foreign))
 
@@ -96,7 +111,7 @@ class Launch:
         return run
 
     def publish(self, result: Result, addresses: Mapping[str, int]) -> None:
-        """Write the outputs.
+        """Write the outputs, and let modelled time pass.
 
         Raises
         ------
@@ -112,6 +127,17 @@ class Launch:
                 )
             if array.size:
                 self.device.write(addresses[name], self._written(addresses[name], array))
+        if self.is_modelled:
+            self.device.spend(self.stream, self._modelled_seconds(result))
+
+    def _modelled_seconds(self, result: Result) -> float:
+        if result.seconds:
+            return result.total_seconds(self.core.settings["layers"])
+        return self.core.run_seconds.get(self._shapes, 0.0)
+
+    @property
+    def _shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(shape for _, shape in self.inputs.values())
 
     def _written(self, address: int, array: NDArray[Any]) -> NDArray[Any]:
         """Return what an output buffer holds after a run: masked elements, which a fault left alone, stay as they were."""
@@ -120,8 +146,8 @@ class Launch:
             array = np.where(np.ma.getmaskarray(array), there, np.ma.getdata(array))
         return np.ascontiguousarray(array)
 
-    def compute_observed(self, faults: Faults, facts: Mapping[str, Any], timing: bool) -> Result:
-        """Return the outputs, each node a site for the faults, and the time of each node if asked."""
+    def compute_observed(self, faults: Faults | None, facts: Mapping[str, Any], timing: bool) -> Result:
+        """Return the outputs, each node a site for the faults, and the time of each node if asked or modelled."""
         inputs = self._read()
         result = Result(inputs, {})
         # A debug tensor that was marked by name is kept, as an output is; unfused ones are seen as they come.
@@ -137,9 +163,10 @@ class Launch:
                 )
                 site, _ = faults.visit("node", step.working, marked_outputs=marked, **fields, **facts)
                 absorb(site, step, outputs)
-            if timing:
+            if timing or self.is_modelled:
                 # A fault stands for another kernel, so what it takes is time of the node.
-                seconds = self.core.host.clock.seconds(step, given, outputs, time.perf_counter() - last)
+                measured = None if self.is_modelled else time.perf_counter() - last
+                seconds = self.core.host.clock.seconds(step, given, outputs, measured)
                 if faults:
                     told = {"node_name": step.node.name, "op_type": step.node.op_type, "failed": False}
                     seconds = faults.timed(step.working, seconds, **told, **facts)

@@ -72,7 +72,8 @@ class Site:
     `reach` the largest magnitudes of each batch by tensor. At stage `engine` it has the scales that the engine will use, and
     in `missing` the tensors that lack one. A cache that was read, and ranges that were set, do not come by `table`.
     `time` is visited for each layer of a run with a profiler and, with `failed` True, for each layer of a run that was not
-    enqueued: what a fault returns there is reported, else nothing is.
+    enqueued: what a fault returns there is reported, else nothing is. In modelled time it is visited for each run, and what a
+    fault returns is also what events tell.
 
     `profile` is visited before the times of a run are reported: `times` are pairs of layer name and milliseconds, and `emits`
     says whether they are reported now, as the enqueue was asked to, or kept until `report_to_profiler`.

@@ -13,7 +13,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from pytest_trt.emulator.clock import Clock
 from pytest_trt.errors import ExecutionError, UsageError
 
 Work = Callable[[], None]
@@ -24,16 +26,32 @@ class _Stream:
         self.queue: deque[Work] = deque()
         self.lock = threading.RLock()
         self.captured: list[Work] | None = None  # what a capture has recorded; None while there is none
+        self.seconds = 0.0  # modelled time of the work that is done
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """When an event fired: on the host's clock, or in the modelled time of its stream."""
+
+    seconds: float
+    is_modelled: bool
 
 
 class Streams:
-    """The streams of one emulated device; handle 0 is the default stream, which always exists."""
+    """The streams of one emulated device; handle 0 is the default stream, which always exists.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    clock : Clock, optional
+        Inside of its `modelled` events are stamped with the modelled time of their stream.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = Clock() if clock is None else clock
         self._numbers = itertools.count(1)
         self._streams: dict[int, _Stream] = {0: _Stream()}
         self._events: dict[int, bool] = {}
-        self._stamps: dict[int, float] = {}  # when a recorded event fired
+        self._stamps: dict[int, _Stamp] = {}
         self._recorded: dict[int, int] = {}  # event to the stream that it was recorded on last
         self._lock = threading.Lock()
 
@@ -70,6 +88,10 @@ class Streams:
         """
         stream = self._find(handle)
         (stream.queue if stream.captured is None else stream.captured).append(work)
+
+    def spend(self, handle: int, seconds: float) -> None:
+        """Move the modelled time of a stream on; called by work of the stream."""
+        self._find(handle).seconds += seconds
 
     def begin_capture(self, handle: int) -> None:
         """Record what is enqueued from now on, and do not do it: the capture of a CUDA graph.
@@ -159,6 +181,8 @@ class Streams:
     def record_event(self, handle: int, stream: int) -> None:
         """Let an event fire, and note the time, once all that is enqueued on a stream is done.
 
+        Inside of `Clock.modelled` the time is that of the stream, else that of the host.
+
         Raises
         ------
         UsageError
@@ -168,9 +192,11 @@ class Streams:
             raise UsageError(f"{handle!r} is not an event of the emulated device")
         self._events[handle] = False
         self._recorded[handle] = stream
+        is_modelled = self._clock.is_modelled
+        queue = self._find(stream)
 
         def stamp() -> None:
-            self._stamps[handle] = time.perf_counter()
+            self._stamps[handle] = _Stamp(queue.seconds if is_modelled else time.perf_counter(), is_modelled)
             self._events[handle] = True
 
         self.submit(stream, stamp)
@@ -195,9 +221,30 @@ class Streams:
         ExecutionError
             It was never recorded, or has not fired.
         """
-        if not self._events.get(handle) or handle not in self._stamps:
+        return self._stamp_of(handle).seconds
+
+    def seconds_between(self, earlier: int, later: int) -> float:
+        """Return the time between two recorded events.
+
+        Raises
+        ------
+        ExecutionError
+            As `seconds_at`; or one tells modelled time and the other that of the host.
+        """
+        first, last = self._stamp_of(earlier), self._stamp_of(later)
+        if first.is_modelled != last.is_modelled:
+            raise ExecutionError(
+                f"there is no time between event {earlier:#x} and event {later:#x}",
+                why="one was recorded in modelled time, the other on the clock of the host",
+                mend="record both inside of one `emulated_clock.modelled()` block, or both outside",
+            )
+        return last.seconds - first.seconds
+
+    def _stamp_of(self, handle: int) -> _Stamp:
+        found = self._stamps.get(handle)
+        if not self._events.get(handle) or found is None:
             raise ExecutionError(f"event {handle:#x} has no time: it was not recorded, or has not fired")
-        return self._stamps[handle]
+        return found
 
     def has_fired(self, handle: int) -> bool:
         """Return whether what an event waits for is done.

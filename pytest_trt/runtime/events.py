@@ -57,7 +57,7 @@ class _HostEvent:
 
     def seconds_since(self, earlier: Any) -> float:
         """Return the time between two events."""
-        return float(self._streams.seconds_at(self.handle) - self._streams.seconds_at(earlier.handle))
+        return float(self._streams.seconds_between(earlier.handle, self.handle))
 
     def close(self) -> None:
         """Destroy it."""

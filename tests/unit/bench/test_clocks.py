@@ -84,12 +84,8 @@ def test_modelled_times_follow_from_the_work_alone(rt, engine):
         session.run({"x": np.repeat(X, 8, axis=0)})
         eight = timed.run().layers
     assert one[0] == one[1] == one[2]
-    # 12 x 36 outputs of 27 products each; the ReLU moves 432 floats in and out.
-    conv, relu = (seconds for _, seconds in one[0])
-    moved = 4 * (108 + 12 * 27 + 12 + 432)
-    assert conv == pytest.approx(2e-6 + max(432 * 27 / 1e12, moved / 1e11), rel=1e-6)
-    assert relu == pytest.approx(2e-6 + 4 * 864 / 1e11, rel=1e-6)
-    assert all(more[1] > less[1] for more, less in zip(eight, one[0], strict=True))
+    # Neither fills a wave of 16384 outputs, also with eight times the rows: each layer takes its start.
+    assert [seconds for _, seconds in one[0]] == [seconds for _, seconds in eight] == [2e-6, 2e-6]
     assert not rt.trt.emulated_clock.is_modelled
 
 
