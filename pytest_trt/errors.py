@@ -137,3 +137,7 @@ class DriverError(RuntimeMissingError):
 
 class LeakWarning(TrtWarning):
     """Memory, streams or events were still alive when their device was given back."""
+
+
+class UnreliableWarning(TrtWarning):
+    """A time was measured that cannot be relied on; the message says why."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -104,10 +104,14 @@ class Measurement:
     @property
     def notes(self) -> tuple[str, ...]:
         """What helps to read the times, and does not make them unreliable."""
-        if not self.is_host_bound:
-            return ()
-        each = 1e6 * median(self.enqueues) / self.runs
-        return (f"host-bound: the device waited for enqueues, {each:.3g} microseconds each",)
+        notes = []
+        if self.is_host_bound:
+            each = 1e6 * median(self.enqueues) / self.runs
+            notes.append(f"host-bound: the device waited for enqueues, {each:.3g} microseconds each")
+        if self.clock == CUDA_EVENTS and (self.telemetry is None or not self.telemetry.samples):
+            why = "" if self.telemetry is None else f": {self.telemetry.why}"
+            notes.append(f"nobody watched clocks and throttling{why}")
+        return tuple(notes)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -214,27 +218,39 @@ def measure_session(
     inputs = last_inputs(session)
     want = session.run(inputs)
     told: list[WarmUp] = []
+    cold: list[int] = []
     with Rounds(session) as timed:
 
         def work() -> None:
             told.append(_prepare(timed, round_seconds))
             timed.forget()
+            if watch is not None:
+                cold.append(len(watch.take().samples))
             if hand_over is not None:
                 hand_over(timed, rounds)
             while len(timed.seconds) < rounds:
                 timed.take()
 
-        got = session.replay(work, inputs)
+        if any(info.on_host for info in session.inputs.values()):
+            work()  # such inputs lie outside of the session's buffers, and a replay copies into those
+            got = session.run(inputs)
+        else:
+            got = session.replay(work, inputs)
         check_outputs(got, want)
         return Measurement(
             seconds=tuple(timed.seconds[:rounds]),
             runs=timed.runs,
             clock=timed.clock,
             warm_up=told[0],
-            telemetry=None if watch is None else watch.take(),
+            telemetry=None if watch is None else _since(watch.take(), cold[0]),
             waits=tuple(timed.waits[:rounds]),
             enqueues=tuple(timed.enqueues[:rounds]),
         )
+
+
+def _since(telemetry: Telemetry, cold: int) -> Telemetry:
+    """Return what was seen from the end of the warm-up on, the sample before it included: clocks rise until then."""
+    return replace(telemetry, samples=telemetry.samples[max(0, cold - 1) :])
 
 
 def _prepare(timed: Rounds, round_seconds: float) -> WarmUp:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
+from typing import Any
 
 from pytest_trt.errors import ExecutionError
 from pytest_trt.runtime.events import Event, open_event
@@ -23,6 +25,17 @@ def name_clock(rt: Runtime) -> str:
     if not rt.emulated or getattr(rt.trt, "emulated_streams", None) is None:
         return CUDA_EVENTS
     return MODELLED if rt.trt.emulated_clock.is_modelled else HOST
+
+
+def modelled(rt: Runtime) -> AbstractContextManager[Any]:
+    """Return a block in which the emulator on a CPU computes its times from the work; elsewhere it has no effect.
+
+    The times of a CPU say nothing about a GPU. Computed ones do not either, but they are the same on each machine.
+    """
+    if name_clock(rt) == CUDA_EVENTS:
+        return nullcontext()
+    block: AbstractContextManager[Any] = rt.trt.emulated_clock.modelled()
+    return block
 
 
 def resolve(clock: str) -> float:
