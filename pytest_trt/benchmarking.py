@@ -1,0 +1,263 @@
+"""pytest-benchmark beside us: the marker `bench`, the machine's id, and what is compared with what.
+
+Only public hooks and attributes of pytest-benchmark are used, from version 4.0 on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_trt.collecting import uses_us
+from pytest_trt.errors import SettingsError, TrtError
+from pytest_trt.session import Session, session_of
+from pytest_trt.xdist import is_worker
+
+if TYPE_CHECKING:
+    from pytest_trt.report.ledger import Ledger
+
+MARKER = "bench"
+NAME = "trt-benchmarks"
+DESELECTED = "trt_benchmarks_deselected"
+KEY = "trt"  # of `machine_info` and of a benchmark's `extra_info`
+
+
+def register(config: pytest.Config) -> None:
+    """Register what this module does, once."""
+    if not config.pluginmanager.has_plugin(NAME):
+        config.pluginmanager.register(Benchmarks(session_of(config)), NAME)
+
+
+def find_mode(session: Session) -> str:
+    """Return `same` (only runs of one machine are compared) or `any`, as `--trt-compare` says."""
+    return str(getattr(session.settings, "compare", "same"))
+
+
+def is_asked_for(config: pytest.Config, item: pytest.Item) -> bool:
+    """Return whether a benchmark was asked for: by `-m`, by `--benchmark-only`, or its file stands on the command line."""
+    if re.search(rf"\b{MARKER}\b", config.getoption("markexpr", "") or ""):
+        return True
+    if config.getoption("benchmark_only", False):
+        return True
+    files = (Path(config.invocation_params.dir, str(word).partition("::")[0]) for word in config.args)
+    return any(file.resolve() == item.path.resolve() for file in files if file.suffix == ".py")
+
+
+def is_benchmark(item: pytest.Item) -> bool:
+    """Return whether a test is a benchmark of ours: it has the marker, and a fixture of this package."""
+    if item.get_closest_marker(MARKER) is None:
+        return False
+    return uses_us(item) or any(name.startswith("trt_") for name in getattr(item, "fixturenames", ()))
+
+
+class Benchmarks:
+    """What became of a session's benchmarks; registered in every session, and idle in one without any."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.deselected = 0
+        self.measured: dict[
+            str, tuple[str, ...]
+        ] = {}  # full name: why it is unreliable, empty for one that is not
+        self.stored: set[str] = set()  # full names of ours in the runs that are compared with
+        self.unreliable_before: dict[str, list[str]] = {}
+        self.judged: set[str] = set()
+        self.others: list[
+            tuple[str, str]
+        ] = []  # ids, now and stored, that differ and were compared all the same
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Take out, and count, the benchmarks that nobody asked for."""
+        out = [item for item in items if is_benchmark(item) and not is_asked_for(config, item)]
+        if out:
+            self.deselected += len(out)
+            config.hook.pytest_deselected(items=out)
+            gone = set(out)
+            items[:] = [item for item in items if item not in gone]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what an xdist worker counted; all workers collect the same tests."""
+        output = getattr(node, "workeroutput", None) or {}
+        self.deselected = max(self.deselected, int(output.get(DESELECTED, 0)))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
+        """Add what executed and where, in a session that used us."""
+        if self.session.not_run.uses or self.measured:
+            self._describe(machine_info)
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_benchmark_compare_machine_info(
+        self,
+        config: pytest.Config,
+        benchmarksession: Any,
+        machine_info: dict[str, Any],
+        compared_benchmark: dict[str, Any],
+    ) -> None:
+        """Refuse a run of another machine, and take out of the comparison what was unreliable when it was stored.
+
+        It is called before tests are collected. The runtime is looked for only where the stored run tells of one.
+        """
+        stored = (compared_benchmark.get("machine_info") or {}).get(KEY)
+        benches = compared_benchmark.get("benchmarks") or []
+        ours = [bench for bench in benches if KEY in (bench.get("extra_info") or {})]
+        self.stored.update(bench["fullname"] for bench in ours)
+        if benchmarksession.disabled or is_worker(config):
+            return  # nothing is measured, so nothing is compared
+        if isinstance(stored, Mapping) and stored.get("id"):
+            now = machine_info.get(KEY) or self._describe(machine_info)
+            if now and now["id"] != stored["id"]:
+                if find_mode(self.session) != "any":
+                    raise pytest.UsageError(str(_refusal(now, stored, benchmarksession.storage)))
+                self.others.append((now["id"], stored["id"]))
+        if ours:
+            from pytest_trt.bench.history import reasons_of
+
+            when = str(compared_benchmark.get("datetime", ""))[:19]
+            wrong = {id(bench): reasons for bench in ours if (reasons := reasons_of(bench))}
+            for bench in ours:
+                if id(bench) in wrong:
+                    words = f"stored {when}: {'; '.join(wrong[id(bench)])}"
+                    self.unreliable_before.setdefault(bench["fullname"], []).append(words)
+            compared_benchmark["benchmarks"] = [bench for bench in benches if id(bench) not in wrong]
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Take out of the comparison what is unreliable now, before pytest-benchmark compares."""
+        output = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[DESELECTED] = self.deselected
+        plugin: Any = session.config.pluginmanager.get_plugin("pytest-benchmark")
+        if plugin is not None:
+            self._take_out(plugin)
+        return (yield)
+
+    def pytest_trt_make_problems(self, config: pytest.Config) -> list[str]:
+        """Tell of the benchmarks in the summary; a gate that could judge none of them fails the session."""
+        plugin: Any = config.pluginmanager.get_plugin("pytest-benchmark")
+        problems = [] if plugin is None else self._find_problems(plugin)
+        summary: Any = config.pluginmanager.get_plugin("trt-summary")
+        if summary is not None:
+            self._tell(summary.ledger)
+        return problems
+
+    def _describe(self, machine_info: dict[str, Any]) -> dict[str, Any] | None:
+        """Put our part into a machine info and return it, None where nothing executes."""
+        from pytest_trt.bench.machine import describe_machine, name_cpu
+
+        try:
+            discovery, gpu = self.session.discovery, self.session.gpu
+        except TrtError:  # each test that needs it fails with the same words
+            return None
+        executor, builder = discovery.executor, discovery.builder
+        if executor is None:
+            return None
+        found = describe_machine(
+            executor.title,
+            executor.device,
+            gpu.name,
+            emulated=bool(executor.emulated),
+            builder=None if builder is None else builder.title,
+            cpu=name_cpu(machine_info),
+            faults=self.session.settings.faults,
+        )
+        machine_info[KEY] = found
+        return found
+
+    def _take_out(self, plugin: Any) -> None:
+        from pytest_trt.bench.history import reasons_of
+
+        mappings = list((plugin.compared_mapping or {}).values())
+        for bench in plugin.benchmarks:
+            if not bench or KEY not in bench.extra_info:
+                continue
+            reasons = self.measured[bench.fullname] = reasons_of({"extra_info": bench.extra_info})
+            for mapping in mappings:
+                if bench.fullname in mapping and not reasons:
+                    self.judged.add(bench.fullname)
+                elif bench.fullname in mapping:
+                    del mapping[bench.fullname]
+
+    def _find_problems(self, plugin: Any) -> list[str]:
+        if not (plugin.compare and plugin.compare_fail) or self.judged or plugin.compared_mapping is None:
+            return []
+        if not self.stored and not self.measured:
+            return []  # no run has benchmarks of ours
+        begin = (
+            "--benchmark-compare-fail compared no benchmark of ours, and what cannot be judged is no pass:"
+        )
+        if plugin.disabled or plugin.skip:
+            off = "benchmarks are switched off, by -n, --benchmark-disable or --benchmark-skip"
+            return [f"{begin} {off}"]
+        if self.measured:
+            kinds = (
+                ("unreliable now", [name for name, reasons in self.measured.items() if reasons]),
+                (
+                    "unreliable when stored",
+                    [name for name in self.measured if name in self.unreliable_before],
+                ),
+                ("not in the stored run", [name for name in self.measured if name not in self.stored]),
+            )
+            counts = ", ".join(f"{len(names)} {words}" for words, names in kinds if names)
+            return [f"{begin} of {len(self.measured)} measured, {counts}; measure again on an idle machine"]
+        if self.deselected:
+            return [f"{begin} {_tests(self.deselected)} deselected; run with -m {MARKER}"]
+        return []
+
+    def _tell(self, ledger: Ledger) -> None:
+        lines = []
+        if self.deselected:
+            lines.append(f"benchmarks, run with -m {MARKER}: {_tests(self.deselected)} deselected")
+        for now, stored in dict.fromkeys(self.others):
+            lines += [
+                "compared although the machines differ (--trt-compare=any):",
+                f"now {now}",
+                f"stored {stored}",
+            ]
+        compared = bool(self.stored)
+        for name, reasons in self.measured.items():
+            words = [f"now: {'; '.join(reasons)}"] if reasons else []
+            words += self.unreliable_before.get(name, [])
+            if words:
+                verdict = "unreliable, not compared" if compared else "unreliable"
+                lines.append(f"{verdict}: {name}: {' | '.join(words)}")
+        if not lines:
+            return
+        from pytest_trt.report.plain import to_text
+        from pytest_trt.report.sections import SECTION, make_section
+
+        section = to_text(make_section({"title": "benchmarks", "text": lines}))
+        ledger.records.insert(
+            0, ("of this session", SECTION, section)
+        )  # a long summary shows the first sections
+
+
+def _refusal(now: Mapping[str, Any], stored: Mapping[str, Any], storage: Any) -> SettingsError:
+    from pytest_trt.bench.machine import find_differences
+
+    def is_same(data: Mapping[str, Any]) -> bool:
+        return bool(((data.get("machine_info") or {}).get(KEY) or {}).get("id") == now["id"])
+
+    fitting = [str(path) for path, data in storage.load() if is_same(data)]
+    number = Path(fitting[-1]).name.partition("_")[0] if fitting else ""
+    other = (
+        f"compare with the latest run of this machine, --benchmark-compare={number}"
+        if number
+        else "store a run of this machine first, --benchmark-autosave"
+    )
+    return SettingsError(
+        "--benchmark-compare: the stored run is of another machine, and times of two machines are not compared",
+        why=[f"now      {now['id']}", f"stored   {stored['id']}"]
+        + [f"differs  {line}" for line in find_differences(now, stored)],
+        mend=f"{other}; or compare all the same, --trt-compare=any",
+    )
+
+
+def _tests(count: int) -> str:
+    return f"{count} test" if count == 1 else f"{count} tests"
