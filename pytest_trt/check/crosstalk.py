@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_trt.check.concurrent import MISSED, run_in_threads, trials_for
+from pytest_trt.check.concurrent import MISSED, RARE, run_in_threads, trials_for
 from pytest_trt.check.relations import Base, Broken, compare_rows, first_broken
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import UsageError
@@ -177,7 +177,7 @@ def check_threads(
     bases: Sequence[Base],
     *,
     threads: int = THREADS,
-    probability: float = 1 / 100,
+    runs: int = trials_for(RARE),
     tell: Callable[[Hammered], None] = lambda hammered: None,
 ) -> Iterator[tuple[str, Broken | None]]:
     """Yield each relation between contexts in threads, with what breaks it.
@@ -190,8 +190,8 @@ def check_threads(
         Runs of the lone context: one or more for each thread.
     threads : int
         How many threads, contexts and streams.
-    probability : float
-        An answer that goes astray this often is seen but for one time in a thousand.
+    runs : int
+        How many in threads, all of them together; see `trials_for`.
     tell : callable
         Is given the runs in threads.
 
@@ -207,7 +207,7 @@ def check_threads(
         yield IN_FLIGHT, _in_flight(_sessions(subject, threads, held), bases)
     with ExitStack() as held:
         sessions = _sessions(subject, threads, held)
-        hammered = hammer(sessions, cases, trials_for(probability))
+        hammered = hammer(sessions, cases, runs)
         tell(hammered)
         yield OWN_ANSWERS, None if hammered.first is None else hammered.first.broken
         # Each thread gets the context, and so the buffers and the state, of its neighbour.
@@ -315,15 +315,13 @@ class _Owners:
                         return f"row {row} of output {name!r} is row {source} of {self._called(owner, turn, base)}"
         astray = values != want
         for owner, turn, other in self._all():
-            if other is not base and np.array_equal(values[astray], other.got[name][astray]):
+            if other is base or other.got[name].shape != want.shape:
+                continue
+            if np.array_equal(values[astray], other.got[name][astray]):
                 count = int(np.count_nonzero(astray))
                 return f"{count} elements of output {name!r} are those of {self._called(owner, turn, base)}"
-        poison = np.full(values.nbytes, POISON, np.uint8).view(values.dtype).reshape(values.shape)
-        left = int(
-            np.count_nonzero(
-                [_same(a, b) for a, b in zip(values.reshape(-1), poison.reshape(-1), strict=True)]
-            )
-        )
+        octets = np.ascontiguousarray(values[astray]).view(np.uint8).reshape(-1, values.itemsize)
+        left = int(np.count_nonzero((octets == POISON).all(axis=1)))
         if left:
             return f"{left} of {values.size} elements of output {name!r} were never written"
         return f"{len(rows)} of {len(_rows(want))} rows of output {name!r} are nobody's"
