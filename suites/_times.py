@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.bench import stability, trust
 from pytest_trt.bench.clocks import Run, TimedSession, time_together
+from pytest_trt.bench.measure import count_runs, measure_session
+from pytest_trt.bench.profile import LEAST_SHARE, MOST_SHARE, Profile, profile_session
+from pytest_trt.bench.timer import CUDA_EVENTS, enqueue, modelled, name_clock
+from pytest_trt.errors import ConformanceError
 from pytest_trt.precision import prepare
 from pytest_trt.runtime.build import BuildRequest, build_plan
+from pytest_trt.runtime.events import event_on
 from pytest_trt.runtime.load import Runtime
+from pytest_trt.runtime.memory import Stream
 from pytest_trt.runtime.session import Session, load_engine
 
 from ._named import Checked
 
 EQUAL_SPEED = "equal-speed"
+EVENTS_TELL_LOOP = "events-tell-the-loop"
+EVENTS_ADD_UP = "events-add-up"
+IDLE_UNTIMED = "idle-stream-untimed"
+TIMED_OUTPUTS = "timed-outputs"
+LAYERS_SUM = "layers-sum-to-total"
 CHANNELS, SIZE = 24, 32
 # The first batch that keeps the host waiting long enough is taken: a small GPU's, a large one's. A CPU needs no more than one.
 BATCHES = (4, 64, 1024)
 WARM_UP, ROUNDS, STREAMS = 2, 7, 2
+# A loop so long that its start and the wake-up behind it, tens of microseconds, are under 0.1 % of it. Events have to tell it
+# to 2 % on a GPU. A CPU that plays one is busy with other things as well: there the factors of `trust` are meant.
+LOOP_SECONDS, LOOP_SECONDS_ON_CPU = 0.05, 2e-3
+LOOP_SHARE = 0.02
+# Twice the runs take twice the time: to 10 % on a GPU, where clocks move, and to rounding where times are computed.
+TWICE_SHARE, TWICE_SHARE_MODELLED = 0.10, 1e-6
+MOST_IDLE = 0.1  # of the time of a block, for a stream that has nothing to do
+SUM_SHARE_MODELLED = 1e-6
 
 
 def network() -> ModelProto:
@@ -57,11 +77,14 @@ class _Bench:
         self.rt, self.held = rt, held
         self.engine = load_engine(rt, build_plan(rt, request))
 
-    def session(self, batch: int) -> TimedSession:
+    def plain_session(self, batch: int) -> Session:
         session = self.held.enter_context(Session(self.rt, self.engine))
         x = np.random.default_rng(1).standard_normal((batch, CHANNELS, SIZE, SIZE)).astype(np.float32)
         session.run({"x": x})
-        timed = TimedSession(session)
+        return session
+
+    def session(self, batch: int) -> TimedSession:
+        timed = TimedSession(self.plain_session(batch))
         self.held.callback(timed.close)
         for _ in range(WARM_UP):
             timed.run()
@@ -101,8 +124,7 @@ def compare_contexts(rt: Runtime) -> stability.Change:
 
     On the emulator the times follow from the work alone, so that the answer does not depend on the machine.
     """
-    modelled = rt.trt.emulated_clock.modelled() if rt.emulated else nullcontext()
-    with ExitStack() as held, modelled:
+    with ExitStack() as held, modelled(rt):
         bench = _Bench(rt, held)
         batch = 1 if rt.emulated else BATCHES[-1]
         sides = (bench.session(batch), bench.session(batch))
@@ -111,3 +133,125 @@ def compare_contexts(rt: Runtime) -> stability.Change:
             for side in (0, 1) if pair % 2 else (1, 0):  # neither is always the first
                 seconds[side].append(sides[side].run().device_seconds)
     return stability.compare(*seconds)
+
+
+def check_events(rt: Runtime) -> Iterator[Checked]:
+    """Yield what holds of events around enqueues, and of what a measurement with them writes."""
+    with ExitStack() as held:
+        bench = _Bench(rt, held)
+        session = bench.plain_session(BATCHES[0])
+        block = _Block(session, held)
+        yield EVENTS_TELL_LOOP, _find_other_loop(block)
+        yield IDLE_UNTIMED, _find_busy_idleness(block)
+        with modelled(rt):
+            yield EVENTS_ADD_UP, _find_lost_runs(block)
+            yield TIMED_OUTPUTS, _find_other_outputs(session)
+
+
+def take_profile(rt: Runtime) -> Profile:
+    """Return the layers' times of one network and the time of whole runs without a profiler."""
+    with ExitStack() as held, modelled(rt):
+        bench = _Bench(rt, held)
+        batch = BATCHES[0] if name_clock(rt) != CUDA_EVENTS else BATCHES[-1]
+        return profile_session(bench.plain_session(batch))
+
+
+def check_layer_sum(profile: Profile) -> Iterator[Checked]:
+    """Yield whether the layers' times are, together, those of a run without a profiler; where times are computed, exactly."""
+    share = profile.share_of_total
+    low, high = LEAST_SHARE, MOST_SHARE
+    if profile.whole.clock != CUDA_EVENTS:
+        low, high = 1 - SUM_SHARE_MODELLED, 1 + SUM_SHARE_MODELLED
+    wrong = f"the layers take {100 * share:.4g} % of a run without profiler, not {100 * low:.4g} to {100 * high:.4g} %"
+    yield LAYERS_SUM, None if low <= share <= high else wrong
+
+
+class _Block:
+    """Blocks of enqueues on a session's stream, with an event before and one behind."""
+
+    def __init__(self, session: Session, held: ExitStack) -> None:
+        self.session, self.rt = session, session.rt
+        self.on_gpu = name_clock(session.rt) == CUDA_EVENTS
+        self._begin, self._end = (held.enter_context(event_on(session.rt)) for _ in range(2))
+        self.runs = 1
+        seconds = min(self.take()[0] for _ in range(ROUNDS))
+        self.runs = count_runs(seconds, LOOP_SECONDS if self.on_gpu else LOOP_SECONDS_ON_CPU)
+
+    def take(self, runs: int = 0) -> tuple[float, float]:
+        """Return device and host seconds of a block."""
+        session = self.session
+        with session.memory.active():
+            began = time.perf_counter()
+            self._begin.record(session.stream)
+            enqueue(session, runs or self.runs)
+            self._end.record(session.stream)
+            self._end.synchronize()
+            device = self._end.seconds_since(self._begin)
+            session.stream.synchronize()
+            return device, time.perf_counter() - began
+
+    def take_beside(self, idle: Stream) -> float:
+        """Return how far two events on an idle stream are apart, beyond the host's time to enqueue a block in between."""
+        session = self.session
+        with session.memory.active():
+            self._begin.record(idle)
+            began = time.perf_counter()
+            enqueue(session, self.runs)
+            enqueued = time.perf_counter() - began
+            self._end.record(idle)
+            self._end.synchronize()
+            device = self._end.seconds_since(self._begin)
+            session.stream.synchronize()
+            return device - enqueued
+
+
+def _closest(take: Callable[[], float], want: float) -> float:
+    """Return, of some tries, what comes closest: what disturbs a try is in it alone, what is wrong in each."""
+    return min((take() for _ in range(ROUNDS)), key=lambda got: abs(got - want))
+
+
+def _find_other_loop(block: _Block) -> str | None:
+    """Return how the events around a block differ from the host's time of it, in each try."""
+
+    def share() -> float:
+        device, host = block.take()
+        return device / host
+
+    low, high = (
+        (1 - LOOP_SHARE, 1 + LOOP_SHARE) if block.on_gpu else (trust.LEAST_OF_HOST, trust.MOST_OF_HOST)
+    )
+    got = _closest(share, 1.0)
+    if low <= got <= high:
+        return None
+    return f"the events around {block.runs} enqueues tell {100 * got:.3g} % of the time that the host took for them"
+
+
+def _find_lost_runs(block: _Block) -> str | None:
+    """Return how twice the runs do not take twice the time, in each try."""
+    share = TWICE_SHARE if block.on_gpu else TWICE_SHARE_MODELLED
+    got = _closest(lambda: block.take(2 * block.runs)[0] / block.take()[0], 2.0)
+    return None if abs(got / 2 - 1) <= share else f"twice the runs take {got:.4g} times as long, in each try"
+
+
+def _find_busy_idleness(block: _Block) -> str | None:
+    """Return that a stream without work has its events as far apart as the work of another stream."""
+    memory = block.session.memory
+    idle = memory.create_stream()
+    try:
+        beside = min(block.take_beside(idle) for _ in range(ROUNDS))
+        share = beside / max(block.take()[0] for _ in range(ROUNDS))
+    finally:
+        with memory.active():
+            memory.destroy_stream(idle)
+            del idle
+    if share <= MOST_IDLE:
+        return None
+    return f"two events on an idle stream are {100 * share:.3g} % as far apart as those around another stream's work"
+
+
+def _find_other_outputs(session: Session) -> str | None:
+    try:
+        measure_session(session)
+    except ConformanceError as error:
+        return "; ".join((error.what, *error.why))
+    return None

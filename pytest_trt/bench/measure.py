@@ -114,11 +114,22 @@ class Measurement:
         return tuple(notes)
 
     @property
+    def contradictions(self) -> tuple[str, ...]:
+        """What no noise explains: the clock is wrong. They are among the reasons."""
+        if math.isnan(self.median_seconds):
+            return judge_steadiness(self.seconds).reasons
+        if self.clock == MODELLED:
+            return ()
+        return tuple(filter(None, [self._find_standstill(), self._find_gap()]))
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Why these times cannot be relied on; empty where they can."""
-        reasons = [*judge_steadiness(self.seconds).reasons, *filter(None, [self.warm_up.reason])]
-        if self.clock != MODELLED:
-            reasons += filter(None, [self._find_standstill(), self._find_coarseness(), self._find_gap()])
+        reasons = [*self.contradictions]
+        if not math.isnan(self.median_seconds):
+            reasons += judge_steadiness(self.seconds).reasons
+            reasons += filter(None, [self._find_coarseness()])
+        reasons += filter(None, [self.warm_up.reason])
         if self.telemetry is not None:
             reasons += self.telemetry.unreliable
         return tuple(reasons)
@@ -145,7 +156,7 @@ class Measurement:
     def _find_gap(self) -> str | None:
         """Return how the events and the host's wait contradict each other, in each round; a busy host only waits longer."""
         shares = [self.runs * device / host for device, host in zip(self.seconds, self.waits, strict=False)]
-        if not shares or not all(map(math.isfinite, shares)):
+        if not shares:
             return None
         if min(shares) > MOST_OF_HOST:
             return f"the events tell {min(shares):.3g} times as long as the host waited, or longer"

@@ -81,19 +81,25 @@ class Profile:
         return tuple(sorted(self.layers, key=lambda layer: -layer[1]))
 
     @property
+    def blurred(self) -> tuple[str, ...]:
+        """Why the two times cannot be held against each other: whole runs that are unreliable, or layers that are too short."""
+        each = self.layer_seconds / max(1, len(self.layers))
+        if self.whole.clock == MODELLED or each >= SHORTEST_LAYER_SECONDS:
+            return self.whole.reasons
+        short = (
+            f"layers take {1e6 * each:.2g} microseconds on average: the profiler's own events take as long"
+        )
+        return (*self.whole.reasons, short)
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Why these times cannot be relied on; empty where they can."""
-        reasons = [*filter(None, [self.trouble]), *self.whole.reasons]
+        reasons = [*filter(None, [self.trouble]), *self.blurred]
         share = self.share_of_total
         if not LEAST_SHARE <= share <= MOST_SHARE:
             reasons.append(
                 f"the layers take {100 * share:.3g} % of a run without profiler, not {100 * LEAST_SHARE:.0f} to"
                 f" {100 * MOST_SHARE:.0f} %"
-            )
-        each = self.layer_seconds / max(1, len(self.layers))
-        if self.whole.clock != MODELLED and each < SHORTEST_LAYER_SECONDS:
-            reasons.append(
-                f"layers take {1e6 * each:.2g} microseconds on average: the profiler's own events take as long"
             )
         return tuple(reasons)
 
