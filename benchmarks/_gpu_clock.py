@@ -70,12 +70,16 @@ def _measure(bench: Bench, engine: object, batch: int, iterations: int) -> dict[
             second = measure_session(session, rounds=rounds, round_seconds=length)
         finally:
             hand.close()
-    events = median((*first.seconds, *second.seconds))
+    seconds = (*first.seconds, *second.seconds)
+    events = median(seconds)
     loop = mean(loops)
     apart = events / loop - 1
     report.say(
         f"deep network, fp16, batch {batch}: {1e6 * events / batch:.2f} us a frame by {first.clock} ({first.runs} runs a round), "
         f"{1e6 * loop / batch:.2f} us by {iterations} runs divided by their count: {100 * apart:+.2f} %"
+    )
+    report.say(
+        f"  mean of the rounds {1e6 * mean(seconds) / batch:.2f} us a frame, {100 * (mean(seconds) / loop - 1):+.2f} %"
     )
     for reason in dict.fromkeys((*first.reasons, *first.notes, *second.reasons)):
         report.say(f"  said of it: {reason}")
