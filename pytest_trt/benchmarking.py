@@ -29,7 +29,7 @@ KEY = "trt"  # of `machine_info` and of a benchmark's `extra_info`
 def register(config: pytest.Config) -> None:
     """Register what this module does, once."""
     if not config.pluginmanager.has_plugin(NAME):
-        config.pluginmanager.register(Benchmarks(session_of(config)), NAME)
+        config.pluginmanager.register(Benchmarks(config), NAME)
 
 
 def find_mode(session: Session) -> str:
@@ -57,8 +57,8 @@ def is_benchmark(item: pytest.Item) -> bool:
 class Benchmarks:
     """What became of a session's benchmarks; registered in every session, and idle in one without any."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
         self.deselected = 0
         self.measured: dict[
             str, tuple[str, ...]
@@ -69,6 +69,11 @@ class Benchmarks:
         self.others: list[
             tuple[str, str]
         ] = []  # ids, now and stored, that differ and were compared all the same
+
+    @property
+    def session(self) -> Session:
+        """What the pytest session of ours knows."""
+        return session_of(self.config)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,0 +1,99 @@
+"""What pytest-benchmark stores of our sessions, and its own comparison on our numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from tests.plugin.benches import PLAIN, PLUGIN, compare, compare_apart, give, prepare, store, stored
+from tests.plugin.conftest import Trt
+
+pytest.importorskip("pytest_benchmark")
+
+ID = "emulator (tensorrt-10.13.3.9), as t4, onnxruntime "
+
+
+def test_a_stored_run_says_what_executed(trt: Trt) -> None:
+    trt.have("builder")
+    store(prepare(trt))
+    (path,) = stored(trt)
+    info = json.loads(path.read_text(encoding="utf-8"))["machine_info"]
+    assert info["trt"]["id"].startswith(ID) and info["trt"]["id"].endswith(", A Processor")
+    assert info["trt"]["builder"] == "TensorRT-RTX 1.7.1.116"
+    assert info["trt"]["device"] == "cpu"
+
+
+def test_an_injected_fault_is_part_of_the_id(trt: Trt) -> None:
+    store(prepare(trt), "--trt-fault=some.module:fault")
+    (path,) = stored(trt)
+    info = json.loads(path.read_text(encoding="utf-8"))["machine_info"]
+    assert info["trt"]["id"].endswith(", fault some.module:fault")
+
+
+def test_a_session_that_does_not_use_us_adds_nothing(trt: Trt) -> None:
+    prepare(trt, test_plain=PLAIN)
+    trt.run(*PLUGIN, "test_plain.py", "--benchmark-autosave").assert_outcomes(passed=1)
+    (path,) = stored(trt)
+    assert "trt" not in json.loads(path.read_text(encoding="utf-8"))["machine_info"]
+
+
+def test_a_session_that_does_not_use_us_loads_nothing(trt: Trt) -> None:
+    prepare(trt, test_plain=PLAIN)
+    trt.run(*PLUGIN, "test_plain.py", "--benchmark-autosave").assert_outcomes(passed=1)
+    trt.pytester.makepyfile(
+        test_plain="""
+        import sys
+        def test_plain(benchmark):
+            benchmark.pedantic(lambda: None, rounds=2)
+            assert not {"numpy", "onnxruntime", "pytest_trt.bench"}.intersection(sys.modules)
+        """
+    )
+    args = ("test_plain.py", "--benchmark-autosave", "--benchmark-compare")
+    result = trt.run_apart(*PLUGIN, "-p", "trt", *args)
+    assert result.parseoutcomes()["passed"] == 1
+    assert "machine_info is different" not in result.stdout.str() + result.stderr.str()
+    assert sys.modules["numpy"]
+
+
+def test_without_anything_executing_there_is_no_id(trt: Trt) -> None:
+    trt.have("nothing")
+    store(prepare(trt))
+    (path,) = stored(trt)
+    assert "trt" not in json.loads(path.read_text(encoding="utf-8"))["machine_info"]
+
+
+def test_a_run_of_the_same_machine_is_compared(trt: Trt) -> None:
+    store(prepare(trt))
+    give(trt, a=1.02e-3)
+    result = compare(trt, "--benchmark-compare-fail=median:5%")
+    assert result.ret == 0
+    out = result.stdout.str() + result.stderr.str()
+    assert "(NOW)" in out and "(0001_" in out
+    assert "machine_info is different" not in out and "unreliable" not in out
+
+
+def test_a_slow_down_fails(trt: Trt) -> None:
+    store(prepare(trt))
+    give(trt, b=2.2e-3)
+    result = compare_apart(trt, "--benchmark-compare-fail=median:5%")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stderr.fnmatch_lines(
+        ["*Performance has regressed*", "*test_b *PercentageRegressionCheck: 10.0* > 5.0*"]
+    )
+    assert "test_a" not in result.stderr.str()
+
+
+def test_runs_that_were_stored_before_us_are_compared(trt: Trt) -> None:
+    store(prepare(trt))
+    (path,) = stored(trt)
+    data = json.loads(path.read_text(encoding="utf-8"))
+    del data["machine_info"]["trt"]
+    for bench in data["benchmarks"]:
+        del bench["extra_info"]["trt"]
+    path.write_text(json.dumps(data), encoding="utf-8")
+    give(trt, b=2.2e-3)
+    result = compare_apart(trt, "--benchmark-compare-fail=median:5%")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "Performance has regressed" in result.stderr.str()
