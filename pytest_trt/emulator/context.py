@@ -26,6 +26,9 @@ class ExecutionContext(ContextState):
     def execute_async_v3(self, stream_handle: int) -> bool:
         """Enqueue a run; False with a logged error if it cannot be run. Nothing is done before the stream is."""
         where, device = "enqueueV3", self._host.device
+        again = self._again
+        if again is not None and again.stream == stream_handle and self._can_repeat(again):
+            return self._enqueue(again, again.addresses)
         if not device.is_stream(stream_handle):
             return self._error(
                 "INVALID_ARGUMENT", where, f"{stream_handle:#x} is not a stream of this device"
@@ -40,7 +43,7 @@ class ExecutionContext(ContextState):
                 "WARNING",
                 "Using default stream in enqueueV3() may lead to performance issues due to extra waiting",
             )
-        if asked.captures and (launch.must_wait or not self._runs):
+        if asked.captures and (launch.must_wait or not self._runs or not device.can_capture):
             return self._error(
                 "FAILED_EXECUTION", where, "Cuda Runtime (operation not permitted when stream is capturing)"
             )
@@ -66,11 +69,36 @@ class ExecutionContext(ContextState):
             if self._host.faults:
                 told = self._facts() | {"thread_id": threading.get_ident(), "stream": stream_handle}
                 device.submit(stream_handle, partial(self._work, launch, addresses, told))
-            elif not device.start(launch, addresses, stream_handle):
-                device.submit(stream_handle, launch.work(addresses))
-            self._runs += 1
+                self._runs += 1
+            else:
+                if not (self._allocators or self._consumed or stream_handle == 0):
+                    self._again = launch
+                    addresses = launch.addresses
+                if not self._enqueue(launch, addresses):
+                    return False
         if asked.waits:
             device.drain(stream_handle)
+        return True
+
+    def _can_repeat(self, launch: Launch) -> bool:
+        """Return whether a run can be enqueued once more as it is: nothing was set since, and nothing watches it."""
+        device = self._host.device
+        return (
+            launch.is_modelled == self._host.clock.is_modelled
+            and device.is_stream(launch.stream)
+            and not device.is_capturing(launch.stream)
+        )
+
+    def _enqueue(self, launch: Launch, addresses: Mapping[str, int]) -> bool:
+        """Enqueue a run that nobody watches; False with a logged error where the device refuses."""
+        device = self._host.device
+        try:
+            if not device.start(launch, addresses, launch.stream):
+                device.submit(launch.stream, launch.work(addresses))
+        except ExecutionError as error:
+            self._again = None
+            return self._error("FAILED_EXECUTION", "enqueueV3", f"Cuda Runtime ({error})")
+        self._runs += 1
         return True
 
     def execute_v2(self, bindings: Any) -> bool:
@@ -140,7 +168,7 @@ class ExecutionContext(ContextState):
         if asked.event_fires == "enqueue":
             device.fire(event)
         elif asked.event_fires == "read":
-            launch.consumed = partial(device.fire, event)
+            launch.consumed, launch.event = partial(device.fire, event), event
 
     def _ready(
         self, where: str, addresses: Mapping[str, int], stream: int | None
@@ -197,6 +225,7 @@ class ExecutionContext(ContextState):
                 addresses=known,
                 stream=stream or 0,
                 is_modelled=self._host.clock.is_modelled,
+                held=self._held,
                 must_wait=bool(
                     open_ended
                     or self.profiler is not None

@@ -14,6 +14,7 @@ from pytest_trt.emulator.reporting import Reporter, shielded
 
 if TYPE_CHECKING:
     from pytest_trt.emulator.engine import Engine
+    from pytest_trt.emulator.launch import Launch
 
 
 def _release(users: dict[int, int], number: int) -> None:
@@ -51,6 +52,8 @@ class ContextState(Recorded):
         self._pending: list[tuple[str, float]] = []
         self._previous: dict[str, NDArray[Any]] = {}
         self._runs = 0
+        self._held: dict[str, Any] = {}  # what the device keeps for this context
+        self._again: Launch | None = None  # the last run, as long as another one would be the same
         self._profile = -1
         if core.settings["sharing"] or not self._needs_profile() or 0 not in core.users.values():
             self._take_profile(0)
@@ -60,6 +63,7 @@ class ContextState(Recorded):
         return any(-1 in port.shape for port in self._core.inputs)
 
     def _take_profile(self, index: int) -> None:
+        self._again = None
         self._profile = index
         self._core.users[self._number] = index
         self._shapes = {port.name: port.shape for port in self._core.inputs if -1 not in port.shape}
@@ -117,7 +121,7 @@ class ContextState(Recorded):
 
     @profiler.setter
     def profiler(self, value: Any) -> None:
-        self._values["profiler"] = value
+        self._values["profiler"], self._again = value, None
 
     @property
     def enqueue_emits_profile(self) -> bool:
@@ -216,7 +220,8 @@ class ContextState(Recorded):
                 f"Set dimension of {name} is {list(wanted)}, which does not satisfy any optimization profiles."
                 f" Valid range for profile {self._profile}: {list(low)}..{list(high)}.",
             )
-        self._shapes[name] = wanted
+        if self._shapes.get(name) != wanted:
+            self._shapes[name], self._again = wanted, None
         return True
 
     @property
@@ -278,7 +283,8 @@ class ContextState(Recorded):
         """Set where an input or output lies; False with a logged error for an unknown name."""
         if name not in self._core.ports:
             return self._error("INVALID_ARGUMENT", "setTensorAddress", f"Given invalid tensor name: {name}")
-        self._addresses[name] = int(memory)
+        if self._addresses.get(name) != int(memory):
+            self._addresses[name], self._again = int(memory), None
         return True
 
     def get_tensor_address(self, name: str) -> int:
@@ -292,6 +298,7 @@ class ContextState(Recorded):
         port = self._core.ports.get(name)
         if port is None or port.is_input:
             return self._error("INVALID_ARGUMENT", "setOutputAllocator", f"Given invalid tensor name: {name}")
+        self._again = None
         if output_allocator is None:
             self._allocators.pop(name, None)
         else:
@@ -309,20 +316,20 @@ class ContextState(Recorded):
 
     @device_memory.setter
     def device_memory(self, value: int) -> None:
-        self._user_memory = (int(value), self._core.memory_bytes())
+        self._user_memory, self._again = (int(value), self._core.memory_bytes()), None
 
     def set_device_memory(self, memory: int, size: int) -> None:
         """Give the context its memory; too little is refused with a logged error."""
         if size < self._core.memory_bytes():
             self._error("INVALID_ARGUMENT", "setDeviceMemoryV2", f"{size} bytes are too few")
             return
-        self._user_memory = (int(memory), size)
+        self._user_memory, self._again = (int(memory), size), None
 
     def set_input_consumed_event(self, event: int) -> bool:
         """Set the event that fires once the inputs have been read; 0 takes it away, one that is unknown is refused."""
         if event and not self._host.device.is_event(int(event)):
             return self._error("INVALID_ARGUMENT", "setInputConsumedEvent", f"{event:#x} is no event")
-        self._consumed = int(event)
+        self._consumed, self._again = int(event), None
         return True
 
     def get_input_consumed_event(self) -> int:
@@ -351,7 +358,7 @@ class ContextState(Recorded):
 
     def set_debug_listener(self, listener: Any) -> bool:
         """Set who sees debug tensors."""
-        self._listener = listener
+        self._listener, self._again = listener, None
         return True
 
     def get_debug_listener(self) -> Any:
@@ -362,12 +369,12 @@ class ContextState(Recorded):
         """Turn one debug tensor on or off; False for one that was not marked."""
         if name not in self._debug:
             return self._error("INVALID_ARGUMENT", "setTensorDebugState", f"{name} is not a debug tensor")
-        self._debug[name] = bool(flag)
+        self._debug[name], self._again = bool(flag), None
         return True
 
     def set_all_tensors_debug_state(self, flag: bool) -> bool:
         """Turn every debug tensor on or off."""
-        self._debug = dict.fromkeys(self._debug, bool(flag))
+        self._debug, self._again = dict.fromkeys(self._debug, bool(flag)), None
         return True
 
     def get_debug_state(self, name: str) -> bool:
@@ -381,7 +388,7 @@ class ContextState(Recorded):
 
     @unfused_tensors_debug_state.setter
     def unfused_tensors_debug_state(self, value: bool) -> None:
-        self._shows_unfused = bool(value) and bool(self._core.settings["unfused"])
+        self._shows_unfused, self._again = bool(value) and bool(self._core.settings["unfused"]), None
 
     def _debug_states(self) -> dict[str, bool]:
         """Return whether each debug tensor is shown."""

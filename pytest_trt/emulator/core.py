@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class Port:
     native: int
     shape: tuple[int, ...]
 
-    @property
+    @cached_property
     def kind(self) -> np.dtype[Any]:
         """The numpy type of the buffer."""
         return dtypes.storage_of(self.elem)
@@ -152,6 +153,9 @@ class Core:
 
     def program(self) -> Program:
         """Return the arithmetic of the engine; made on first use."""
+        found = self._program
+        if found is not None:  # without the lock: every run of every thread comes by here
+            return found
         with self._lock:
             if self._program is None:
                 policy = policy_of(self.settings)

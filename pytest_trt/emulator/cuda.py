@@ -1,8 +1,15 @@
-"""The emulated device on a GPU: ONNX Runtime's CUDA provider on PyCUDA's primary context and the caller's streams.
+"""The emulated device on a GPU: ONNX Runtime's CUDA provider on PyCUDA's primary context, tied to the caller's streams.
 
 Addresses are device pointers and streams are CUDA streams, so every line of an adapter's CUDA half runs as it would with
-TensorRT. A plain run is enqueued on the caller's stream and not waited for; one that faults, a profiler or a listener
-must see is computed on the CPU from copies. The only file of the emulator that imports PyCUDA.
+TensorRT. A plain run is enqueued between what is on the caller's stream and what comes there later, and not waited for
+(`bridge`); one that faults, a profiler or a listener must see is computed on the CPU from copies.
+
+What is computed is the same graph as on the CPU, in CUDA's kernels: convolutions and matrix products in float32, without
+TF32. An fp16 or bf16 engine rounds their operands and results to its type by casts, and sums in float32. INT8 products
+are float32 sums of integers, in parts that the mantissa holds exactly. Engines of all these types are enqueued where
+their inputs and outputs are no 16-bit buffers; those are converted by the host, which waits. TF32 engines, which round the
+operands of single steps, and engines with plugins run step by step on the CPU. So times here are times of float32 kernels,
+whatever type was asked for. The only file of the emulator that imports PyCUDA.
 """
 
 from __future__ import annotations
@@ -20,16 +27,16 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from pytest_trt.emulator import dtypes
+from pytest_trt.emulator.bridge import Driver, Lane, Lanes, Seat, load_library
 from pytest_trt.emulator.clock import Clock
 from pytest_trt.emulator.program import Program, cpu_session, session_options
 from pytest_trt.errors import RuntimeMissingError
 
 if TYPE_CHECKING:
+    from pytest_trt.emulator.core import Core
     from pytest_trt.emulator.launch import Launch
 
 _PROVIDER = "CUDAExecutionProvider"
-# Streams of one engine whose sessions are kept, each with some 70 MB of the GPU: a stream that is destroyed does not say so.
-STREAMS_KEPT = 12
 
 
 def load_driver(ordinal: int) -> Any:
@@ -102,6 +109,8 @@ class CudaDevice:
         PyCUDA, the GPU or ONNX Runtime's CUDA provider is missing.
     """
 
+    can_capture = False  # ONNX Runtime allocates and waits while it runs
+
     def __init__(self, ordinal: int) -> None:
         self.name = f"cuda:{ordinal}"
         self.clock = Clock()
@@ -110,8 +119,21 @@ class CudaDevice:
         self._context = self._driver.Device(ordinal).retain_primary_context()
         self._blocks: list[Any] = []
         self._lock = threading.Lock()
-        self._sessions: weakref.WeakKeyDictionary[Program, dict[int, tuple[Any, threading.Lock]]]
-        self._sessions = weakref.WeakKeyDictionary()
+        self._library = self._load_library()
+        self._streams: set[int] = set()  # that were shown to be some
+        self._lanes: weakref.WeakKeyDictionary[Program, Lanes] = weakref.WeakKeyDictionary()
+        with self.current():
+            self._idle = self._library.create_stream()  # nothing is ever enqueued on it
+
+    def _load_library(self) -> Driver:
+        try:
+            return load_library()
+        except OSError as error:
+            raise RuntimeMissingError(
+                f"{self.name}: the library of CUDA's driver does not load",
+                why=str(error),
+                mend="install the NVIDIA driver, or --trt-device=cpu",
+            ) from error
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -139,17 +161,27 @@ class CudaDevice:
             )
 
     def is_stream(self, handle: int) -> bool:
-        """Return True for any handle that can be one: only CUDA knows its streams."""
-        return handle >= 0
+        """Return whether CUDA knows the stream; one that it knew once is believed, and refused when it is used."""
+        if handle in self._streams:
+            return True
+        with self.current():
+            found = self._library.is_stream(handle)
+        if found:
+            self._streams.add(handle)
+        return found
 
     def is_capturing(self, handle: int) -> bool:
-        """Return False: what ONNX Runtime enqueues is not captured."""
-        return False
+        """Return whether a stream is captured."""
+        self._context.push()  # here and in `start` without `current`, which costs a microsecond more
+        try:
+            return self._library.is_capturing(handle)
+        finally:
+            self._context.pop()
 
     def drain(self, handle: int) -> None:
-        """Wait until all work is done, of this stream and, since PyCUDA cannot wrap a handle, of the others."""
+        """Wait until all work of this stream is done."""
         with self.current():
-            self._driver.Context.synchronize()
+            self._library.synchronize(handle)
 
     def submit(self, handle: int, work: Callable[[], None]) -> None:
         """Wait for what was enqueued before, then do the work."""
@@ -160,60 +192,61 @@ class CudaDevice:
         """Nothing to do: events are CUDA's, and tell its time."""
 
     def is_event(self, handle: int) -> bool:
-        """Return False: PyCUDA records no event that is known by its handle alone."""
-        return False
+        """Return whether CUDA knows the event."""
+        with self.current():
+            return self._library.is_event(handle)
 
     def reset_event(self, handle: int) -> None:
-        """Nothing to do: there are no events."""
+        """Nothing to do: an event waits once it is recorded."""
 
     def fire(self, handle: int) -> None:
-        """Nothing to do: there are no events."""
+        """Record an event where nothing is to be waited for."""
+        with self.current():
+            self._library.record(handle, self._idle)
 
     def start(self, launch: Launch, addresses: Mapping[str, int], handle: int) -> bool:
-        """Enqueue a plain run on a CUDA stream without waiting; False where it must be done step by step.
+        """Enqueue a plain run on a CUDA stream without waiting; False where the host must do it.
 
-        A run needs buffers that are laid out as the tensors are carried, and a stream of the caller's.
+        A run needs buffers that are laid out as the tensors are carried, and kernels for all its nodes.
+
+        Raises
+        ------
+        ExecutionError
+            CUDA refuses, for instance a stream that is destroyed.
         """
-        core = launch.core
-        program = core.program()
-        plain = all(
-            port.elem == port.native == dtypes.carried_elem(port.native) for port in core.ports.values()
-        )
-        if program.must_step or not plain or not handle:
+        program = launch.core.program()
+        held = launch.held
+        if held.get("refused") is program:
             return False
-        session, lock = self._session_on(program, handle)
-        with lock, self.current():
-            binding = session.io_binding()
-            for name, (address, shape) in launch.inputs.items():
-                kind = core.ports[name].kind.type
-                binding.bind_input(name, "cuda", self._ordinal, kind, list(shape), address)
-            for name, shape in launch.outputs.items():
-                kind = core.ports[name].kind.type
-                binding.bind_output(name, "cuda", self._ordinal, kind, list(shape), addresses[name])
-            options = ort.RunOptions()
-            options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-            try:
-                session.run_with_iobinding(binding, options)
-            except RuntimeError:  # as `Either`
+        seat: Seat | None = held.get("seat")
+        if seat is None or seat.program is not program:
+            if not _is_plain(launch.core, program):
+                held["refused"] = program
                 return False
-        return True
+            seat = held["seat"] = Seat(program, self._lanes_of(program))
+        self._context.push()
+        try:
+            if seat.lane.run(launch, addresses, handle):
+                return True
+        finally:
+            self._context.pop()
+        held["refused"] = program  # as `Either`
+        held.pop("seat")
+        return False
 
-    def _session_on(self, program: Program, handle: int) -> tuple[Any, threading.Lock]:
+    def _lanes_of(self, program: Program) -> Lanes:
         with self._lock:
-            table = self._sessions.setdefault(program, {})
-            found = table.pop(handle, None)
+            found = self._lanes.get(program)
             if found is None:
-                while len(table) >= STREAMS_KEPT:
-                    self._drop(*table.pop(next(iter(table))))
-                found = (self._make(program.whole_model(), handle), threading.Lock())
-            table[handle] = found  # the one that was used last is the last one
-            return found
+                data = program.whole_model().SerializeToString()
 
-    def _drop(self, session: Any, lock: threading.Lock) -> None:
-        """Let go of a session when all that it enqueued is done."""
-        with lock:
-            self.drain(0)
-            del session
+                def make() -> Lane:
+                    return Lane(
+                        self._library, self.current, lambda stream: self._make(data, stream), self._ordinal
+                    )
+
+                found = self._lanes[program] = Lanes(make)
+            return found
 
     def read(self, address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
         """Return a copy of device memory."""
@@ -228,6 +261,7 @@ class CudaDevice:
         if array.size:
             with self.current():
                 self._driver.memcpy_htod(address, np.ascontiguousarray(array))
+                self._library.synchronize(0)  # from pageable memory the copy may return before it is done
 
     def allocate(self, size: int) -> int:
         """Return the address of new device memory."""
@@ -236,3 +270,10 @@ class CudaDevice:
         with self._lock:
             self._blocks.append(block)
         return int(block)
+
+
+def _is_plain(core: Core, program: Program) -> bool:
+    """Return whether one session can do a run, on buffers that are laid out as its tensors are carried."""
+    return not program.must_step and all(
+        port.elem == port.native == dtypes.carried_elem(port.native) for port in core.ports.values()
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ class Device(Protocol):
 
     name: str
     clock: Clock
+    can_capture: bool  # whether what is enqueued can be recorded for a graph
 
     def session(self, model: ModelProto | bytes) -> ort.InferenceSession:
         """Return a session for a whole engine."""
@@ -53,7 +55,13 @@ class Device(Protocol):
         """Tell that what an event waits for is done."""
 
     def start(self, launch: Launch, addresses: Mapping[str, int], handle: int) -> bool:
-        """Start a run by the device's own means; False if the caller must submit it as work."""
+        """Start a run by the device's own means; False if the caller must submit it as work.
+
+        Raises
+        ------
+        ExecutionError
+            The device refuses.
+        """
 
     def read(self, address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
         """Return a copy of device memory."""
@@ -69,6 +77,7 @@ class HostDevice:
     """The CPU as device."""
 
     name = "cpu"
+    can_capture = True
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -126,7 +135,7 @@ class HostDevice:
 
     @staticmethod
     def _view(address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
-        count = int(np.prod(shape, dtype=np.int64))
+        count = prod(shape)
         block = (ctypes.c_char * (count * kind.itemsize)).from_address(address)
         view: NDArray[Any] = np.frombuffer(memoryview(block), kind, count).reshape(tuple(shape))
         return view

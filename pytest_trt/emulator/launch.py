@@ -70,6 +70,10 @@ class Launch:
         Called once the inputs have been read.
     foreign : Foreign, optional
         Runs the plugins of the context.
+    event : int
+        Handle of the event that `consumed` fires, 0 for none.
+    held : dict
+        What the device keeps for the context from one run to the next.
     """
 
     core: Core
@@ -82,6 +86,8 @@ class Launch:
     must_wait: bool = False
     consumed: Callable[[], None] | None = None
     foreign: Foreign | None = None
+    event: int = 0
+    held: dict[str, Any] = field(default_factory=dict)
 
     def _read(self) -> Arrays:
         inputs = {

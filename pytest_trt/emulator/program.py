@@ -127,17 +127,22 @@ class Program:
 
     def whole_session(self) -> ort.InferenceSession:
         """Return the session of the whole graph; it is made once and may be run by several threads."""
+        found = self._whole
+        if found is not None:
+            return found
         with self._lock:
             if self._whole is None:
-                self._whole = self._make(self._compiled or self.whole_model())
-                self._reads = [value.name for value in self._whole.get_inputs()]
+                made = self._make(self._compiled or self.whole_model())
+                self._reads = [value.name for value in made.get_inputs()]
+                self._whole = made
             return self._whole
 
     def run(self, feeds: Mapping[str, NDArray[Any]], foreign: Foreign | None = None) -> Arrays:
         """Return the outputs for these inputs, all carried, in one session; step by step where that must be."""
         if self.must_step:
             return self.run_steps(feeds, foreign=foreign)
-        values = self.whole_session().run(self._outputs, {name: feeds[name] for name in self._reads})
+        session = self.whole_session()
+        values = session.run(self._outputs, {name: feeds[name] for name in self._reads})
         return dict(zip(self._outputs, values, strict=True))
 
     def run_steps(
