@@ -136,9 +136,10 @@ def find_steps(values: Sequence[float]) -> tuple[Step, ...]:
     """Return the lasting changes of a series of positive values, in its order; empty where there is only noise.
 
     A two-sided CUSUM adds up how far each value's rank among those since the last step, itself included, lies from the middle.
-    Over `LIMIT`, the step is laid where the values before and after differ most in rank. It is told if at least `FEWEST`
+    Over `LIMIT`, a step is looked for where the values before and after differ most in rank. It is told if at least `FEWEST`
     values lie on each side, their sums of ranks differ by `SURE`, their medians by more than `MATTERS`, and `SEPARATED` of all
-    pairs are in its order; otherwise the next value is waited for.
+    pairs are in its order; otherwise the next value is waited for. It is placed near there, where both sides lie closest to their
+    medians.
 
     Notes
     -----
@@ -190,8 +191,16 @@ def _place(values: Sequence[float], *, slower: bool) -> int | None:
     share = 0.5 + best * math.sqrt((count + 1) / (12 * place * (count - place)))
     if share < SEPARATED:
         return None
+    near = range(max(FEWEST, place - BASELINE), min(count - FEWEST, place + BASELINE) + 1)
+    place = min(near, key=lambda split: _spread(values[:split]) + _spread(values[split:]))
     ratio = median(values[place:]) / median(values[:place])
-    return place if max(ratio, 1 / ratio) > 1 + MATTERS else None
+    return place if (ratio if slower else 1 / ratio) > 1 + MATTERS else None
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Return the sum of distances to the median: the ranks say that there is a step, the values where it is."""
+    middle = median(values)
+    return sum(abs(value - middle) for value in values)
 
 
 def load(folder: Path) -> tuple[tuple[Series, ...], tuple[str, ...]]:
