@@ -18,7 +18,9 @@ from pathlib import Path
 from pytest_trt import __version__
 from pytest_trt.cli.facts import Fact, ModuleProbe, probe_module
 from pytest_trt.errors import TrtError
-from pytest_trt.hardware import detect
+from pytest_trt.hardware import GpuClass, detect
+from pytest_trt.hardware.jetson import find_jetson
+from pytest_trt.hardware.pci import find_pci
 from pytest_trt.records import Settings
 from pytest_trt.runtime import versions
 
@@ -117,10 +119,63 @@ def examine_gpu() -> list[Fact]:
         sm = "SM unknown" if gpu.sm is None else f"SM{gpu.sm}"
         detail = f"{gpu.title}, {sm}, driver {gpu.driver or 'unknown'}, {kind}"
         facts.append(Fact("GPU", f"cuda:{gpu.index}", "here", detail))
+        if gpu.gpu_class is not None:
+            facts += _describe_class(gpu.gpu_class)
+    if not facts and not _hidden():
+        facts += _find_undriven()
+    if any(fact.state == "here" for fact in facts):
+        facts.append(_examine_telemetry())
     if not facts:
         detail = "none visible (CUDA_VISIBLE_DEVICES is empty)" if _hidden() else "none visible"
         enables = "TensorRT executes; without one the emulator does, and --gpu names what it emulates"
         facts.append(Fact("GPU", "any", "missing", detail, enables, "a machine with an NVIDIA GPU"))
+    return facts
+
+
+def _examine_telemetry() -> Fact:
+    """Return who would tell of clocks, power and throttling while something is measured."""
+    if importlib.util.find_spec("pynvml"):
+        return Fact("GPU", "telemetry", "here", "NVML by pynvml")
+    tool = next((name for name in ("nvidia-smi", "tegrastats") if shutil.which(name)), None)
+    if tool is not None:
+        return Fact("GPU", "telemetry", "here", tool)
+    enables = "clocks, power and throttling beside each measurement"
+    mend = "pip install nvidia-ml-py, or put nvidia-smi on PATH"
+    return Fact("GPU", "telemetry", "missing", "neither pynvml nor nvidia-smi nor tegrastats", enables, mend)
+
+
+def _describe_class(kind: GpuClass) -> list[Fact]:
+    figures = kind.describe()
+    facts = [Fact("GPU", "figures", "here", figures)] if figures else []
+    lines = []
+    for product, title in (("tensorrt", "TensorRT"), ("tensorrt_rtx", "TensorRT-RTX")):
+        span = kind.versions.get(product)
+        if span is not None:
+            lines.append(
+                f"{title} {' to '.join(span) + ('' if len(span) > 1 else ' on') if span else 'none'}"
+            )
+    return [*facts, *([Fact("GPU", "supported", "here", ", ".join(lines))] if lines else [])]
+
+
+def _find_undriven() -> list[Fact]:
+    """Return the GPUs of the PCI bus, or of a Jetson, that no driver offers to this process."""
+    enables = "TensorRT executes on it"
+    facts = [
+        Fact(
+            "GPU",
+            gpu.bus_id,
+            "missing",
+            f"{gpu.title} is on the PCI bus, and no driver offers it",
+            enables,
+            "install NVIDIA's driver; in a container, start it with --gpus=all",
+        )
+        for gpu in find_pci()
+    ]
+    jetson = find_jetson()
+    if jetson is not None:
+        mend = "start the container with --runtime=nvidia"
+        detail = f"{jetson.model}, and its GPU is out of reach"
+        facts.append(Fact("GPU", "jetson", "missing", detail, enables, mend))
     return facts
 
 

@@ -19,8 +19,10 @@ class Figures:
     Attributes
     ----------
     multiprocessors : int or None
-    memory_gb, bandwidth_gb_s : float or None
-        Of the GPU's memory, in 10^9 bytes.
+    memory_gb : float or None
+        As its document rounds it; GB may be 2^30 bytes.
+    bandwidth_gb_s : float or None
+        In 10^9 bytes a second.
     tera : mapping of str to float
         Peak of dense products by precision, in 10^12 operations a second.
     source : str
@@ -119,7 +121,7 @@ class GpuClass:
 
     @property
     def memory_gb(self) -> float | None:
-        """Size of its memory in 10^9 bytes; None where it is open."""
+        """Size of its memory as its document rounds it; None where it is open."""
         return self.figures.memory_gb
 
     @property

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.hardware.classes import GpuClass, classify
+from pytest_trt.hardware.jetson import find_jetson
+from pytest_trt.hardware.pci import find_pci
 
 PROC = Path("/proc/driver/nvidia")
 SMI_SECONDS = 20
@@ -53,7 +55,8 @@ class DetectedGpu:
 def detect() -> tuple[DetectedGpu, ...]:
     """Return the GPUs that CUDA_VISIBLE_DEVICES leaves visible; empty without a GPU or a driver.
 
-    NVML is asked first, then `nvidia-smi`, then `/proc/driver/nvidia`. Nothing is raised. The answer is kept
+    NVML is asked first, then `nvidia-smi`, then `/proc/driver/nvidia`, on a Jetson its device tree. A GPU that is on the PCI
+    bus without a driver is none that CUDA sees (`pytest_trt.hardware.pci` lists it). Nothing is raised. The answer is kept
     for the life of the process; `detect.cache_clear()` forgets it.
     """
     return select_visible(find_all(), os.environ.get("CUDA_VISIBLE_DEVICES"))
@@ -61,7 +64,7 @@ def detect() -> tuple[DetectedGpu, ...]:
 
 def find_all() -> tuple[DetectedGpu, ...]:
     """Return all GPUs that the driver has, in PCI bus order, visible to CUDA or not."""
-    probes: tuple[Callable[[], list[DetectedGpu]], ...] = (probe_nvml, probe_smi, probe_proc)
+    probes: tuple[Callable[[], list[DetectedGpu]], ...] = (probe_nvml, probe_smi, probe_proc, probe_jetson)
     return next((tuple(found) for found in (probe() for probe in probes) if found), ())
 
 
@@ -156,14 +159,30 @@ def probe_proc(root: Path = PROC) -> list[DetectedGpu]:
     for index, (folder, text) in enumerate(zip(folders, facts, strict=True)):
         fields = dict(re.findall(r"^([^:\n]+):\s*(.*?)\s*$", text, flags=re.MULTILINE))
         title, uuid = fields.get("Model", "?"), fields.get("GPU UUID", "")
-        found.append(_make(index, title, None, driver, uuid, folder.name))
+        gpu = _make(index, title, None, driver, uuid, folder.name)
+        if gpu.gpu_class is None:  # a name that is new, or none: the bus has a number
+            there = next((one for one in find_pci() if one.bus_id == folder.name.lower()), None)
+            kind = None if there is None else there.gpu_class
+            gpu = replace(gpu, gpu_class=kind, sm=None if kind is None else kind.sm)
+        found.append(gpu)
     return found
+
+
+def probe_jetson(root: Path = Path("/")) -> list[DetectedGpu]:
+    """Return the GPU of a Jetson, by its device tree; empty elsewhere, and where its driver cannot be reached."""
+    jetson = find_jetson(root)
+    if jetson is None or not jetson.has_driver:
+        return []
+    return [DetectedGpu(0, jetson.model, jetson.sm, jetson.gpu_class, jetson.release)]
 
 
 def _make(
     index: int, title: str, sm: int | None, driver: str, uuid: str, pci_bus_id: str = ""
 ) -> DetectedGpu:
     kind = classify(title, sm)
+    if kind is not None and kind.models:  # a Jetson, and all modules of a generation have one name
+        jetson = find_jetson()
+        kind = kind if jetson is None else kind.narrowed(jetson.model)
     if sm is None and kind is not None:
         sm = kind.sm
     return DetectedGpu(index, title, sm, kind, driver, uuid, pci_bus_id)

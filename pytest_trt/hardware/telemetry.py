@@ -24,7 +24,7 @@ from pytest_trt.hardware.sources import (
 __all__ = ["GpuSample", "Span", "Telemetry", "Watch", "choose", "watch"]
 
 JOIN_SECONDS = 10.0
-NO_ORDINAL = "no GPU is used: the emulator computes on the CPU (--trt-device=cuda:0 computes on a GPU)"
+NO_ORDINAL = "nothing executes on a GPU here; --trt-device=cuda:0 lets the emulator compute on one"
 NO_GPU = (
     "no GPU is visible: install NVIDIA's driver, start a container with --gpus=all, see CUDA_VISIBLE_DEVICES"
 )

@@ -15,6 +15,8 @@ from pytest_trt.cli import doctor, main
 from pytest_trt.cli.facts import Fact, ModuleProbe
 from pytest_trt.errors import SettingsError
 from pytest_trt.hardware import DetectedGpu
+from pytest_trt.hardware.jetson import Jetson
+from pytest_trt.hardware.pci import PciGpu
 from pytest_trt.records import Missing
 
 
@@ -92,13 +94,56 @@ def test_gpu_tells_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
         DetectedGpu(1, "NVIDIA Z9000", None, None, ""),
     )
     monkeypatch.setattr(doctor, "detect", lambda: gpus)
-    first, second = doctor.examine_gpu()
-    assert (first.name, first.detail) == ("cuda:0", "Tesla T4, SM75, driver 535.1, --gpu=t4")
-    assert second.detail == "NVIDIA Z9000, SM unknown, driver unknown, class unknown"
+    facts = doctor.examine_gpu()
+    assert find(facts, "cuda:0").detail == "Tesla T4, SM75, driver 535.1, --gpu=t4"
+    assert find(facts, "cuda:1").detail == "NVIDIA Z9000, SM unknown, driver unknown, class unknown"
+    figures = "40 SMs, 16 GB, 320 GB/s, fp32 8.1 TFLOP/s, fp16 65 TFLOP/s, int8 130 TOP/s"
+    assert find(facts, "figures").detail == figures
+    assert find(facts, "supported").detail == "TensorRT 8.6 on, TensorRT-RTX 1.0 on"
+
+
+@pytest.mark.parametrize(
+    ("name", "supported"),
+    [("v100", "TensorRT 8.6 to 10.4, TensorRT-RTX none"), ("b200", "TensorRT 10.8 on, TensorRT-RTX none")],
+)
+def test_versions_that_support_a_class_are_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, supported: str
+) -> None:
+    kind = hardware.get(name)
+    monkeypatch.setattr(doctor, "detect", lambda: (DetectedGpu(0, "one", kind.sm, kind, ""),))
+    assert find(doctor.examine_gpu(), "supported").detail == supported
+
+
+def test_who_would_tell_of_clocks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "detect", lambda: (DetectedGpu(0, "Tesla T4", 75, hardware.get("t4"), ""),))
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: object())
+    assert find(doctor.examine_gpu(), "telemetry").detail == "NVML by pynvml"
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name, path=None: None)
+    missing = find(doctor.examine_gpu(), "telemetry")
+    assert missing.state == "missing" and "nvidia-ml-py" in missing.mend
+    monkeypatch.setattr(doctor.shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
+    assert find(doctor.examine_gpu(), "telemetry").detail == "nvidia-smi"
+
+
+def test_gpus_that_no_driver_offers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(doctor, "detect", lambda: ())
+    there = PciGpu("0000:3b:00.0", "1eb8", "Tesla T4", hardware.get("t4"))
+    monkeypatch.setattr(doctor, "find_pci", lambda: (there,))
+    orin = Jetson("NVIDIA Jetson AGX Orin Developer Kit", 87, hardware.get("orin"), "R36.4.0", False)
+    monkeypatch.setattr(doctor, "find_jetson", lambda: orin)
+    t4, jetson = doctor.examine_gpu()
+    assert (t4.name, t4.state) == ("0000:3b:00.0", "missing")
+    assert t4.detail == "Tesla T4 is on the PCI bus, and no driver offers it" and "--gpus=all" in t4.mend
+    assert "AGX Orin Developer Kit, and its GPU is out of reach" in jetson.detail
+    assert "--runtime=nvidia" in jetson.mend
 
 
 def test_hidden_gpus_are_told_from_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "detect", lambda: ())
+    monkeypatch.setattr(doctor, "find_pci", lambda: ())
+    monkeypatch.setattr(doctor, "find_jetson", lambda: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert doctor.examine_gpu()[0].detail == "none visible"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
