@@ -1,0 +1,64 @@
+"""The fixture that watches the GPU while a test measures something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_trt.errors import TrtError
+from pytest_trt.session import session_of
+from pytest_trt.studies import attach
+
+if TYPE_CHECKING:
+    from pytest_trt.hardware.telemetry import Watch
+    from pytest_trt.session import Session
+
+
+@pytest.fixture(scope="session")
+def trt_telemetry(pytestconfig: pytest.Config) -> Callable[..., AbstractContextManager[Watch]]:
+    """Factory: `with trt_telemetry(interval_seconds=0.05) as watch: ...` watches the GPU that executes; `watch.take()`.
+
+    What was seen of clocks, power, temperature and throttling is a section of the test's report, with a plot over time.
+    `watch.take()` returns a Telemetry, in the block and after it: `.sm_mhz`, `.power_watts`, `.unreliable` and others.
+    Without a GPU it is empty, `.why` says so, and nothing is attached or skipped. `title` is that of the section.
+    """
+    session = session_of(pytestconfig)
+
+    @contextmanager
+    def trt_telemetry(*, interval_seconds: float = 0.05, title: str = "GPU telemetry") -> Iterator[Watch]:
+        from pytest_trt.hardware.telemetry import watch
+
+        ordinal, bus = _device_of(session)
+        with watch(ordinal, interval_seconds, pci_bus_id=bus) as watched:
+            yield watched
+        found = watched.take()
+        if found.samples or found.source:
+            attach(session, found.section(title))
+
+    return trt_telemetry
+
+
+def _device_of(session: Session) -> tuple[int | None, str]:
+    """Return the CUDA ordinal of who executes, and where CUDA can be asked its place on the PCI bus."""
+    try:
+        executor = session.discovery.executor
+    except TrtError as error:
+        trouble = str(error)
+    else:
+        trouble = ""
+    if trouble:
+        pytest.fail(f"trt: {trouble}", pytrace=False)
+    if executor is None or executor.memory is None or executor.device == "cpu":
+        return None, ""
+    ordinal = int(executor.device.partition(":")[2] or 0)
+    bus: Any = ""
+    try:
+        import pycuda.driver as cuda
+
+        bus = cuda.Device(ordinal).pci_bus_id()
+    except Exception:  # no PyCUDA, as where another memory is under it, or a driver that does not tell
+        pass
+    return ordinal, str(bus)
