@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from pytest_trt.report.ledger import Ledger
 
 MARKER = "bench"
+LINE = "bench: a benchmark; with fixtures of ours it runs under -m bench, --benchmark-only or where its file is named"
 NAME = "trt-benchmarks"
 DESELECTED = "trt_benchmarks_deselected"
 KEY = "trt"  # of `machine_info` and of a benchmark's `extra_info`
 
 
 def register(config: pytest.Config) -> None:
-    """Register what this module does, once."""
+    """Register what this module does and its marker, once."""
     if not config.pluginmanager.has_plugin(NAME):
+        config.addinivalue_line("markers", LINE)
         config.pluginmanager.register(Benchmarks(config), NAME)
 
 

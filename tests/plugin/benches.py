@@ -21,7 +21,6 @@ import pytest_trt.benchmarking
 
 def pytest_configure(config):
     pytest_trt.benchmarking.register(config)
-    config.addinivalue_line("markers", "bench: a benchmark")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -83,3 +83,18 @@ def test_under_two_workers(trt: Trt, args: tuple[str, ...]) -> None:
     assert result.ret == 0, result.stdout.str()
     assert (LINE in result.outlines) == (not args)
     assert result.parseoutcomes()["passed"] == {0: 2, 1: 2, 2: 3}[len(args)] if len(args) != 2 else True
+
+
+def test_the_marker_is_registered_and_documented(trt: Trt) -> None:
+    prepare(trt)
+    assert trt.run(*PLUGIN, "--strict-markers", "-m", "bench").ret == 0
+    result = trt.run(*PLUGIN, "--markers")
+    assert result.stdout.str().count("@pytest.mark.bench: a benchmark; ") == 1
+
+
+def test_a_bench_marker_of_somebody_else_is_left_alone(trt: Trt) -> None:
+    prepare(trt)
+    trt.pytester.makepyfile(
+        test_theirs="import pytest\n@pytest.mark.bench('x', y=1)\ndef test_theirs(): pass"
+    )
+    trt.run(*PLUGIN).assert_outcomes(passed=1, deselected=2)
