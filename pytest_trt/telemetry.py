@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -42,7 +42,7 @@ def trt_telemetry(pytestconfig: pytest.Config) -> Callable[..., AbstractContextM
 
 
 def _device_of(session: Session) -> tuple[int | None, str]:
-    """Return the CUDA ordinal of who executes, and where CUDA can be asked its place on the PCI bus."""
+    """Return the CUDA ordinal of who executes, and its place on the PCI bus where the device memory tells it."""
     try:
         executor = session.discovery.executor
     except TrtError as error:
@@ -54,11 +54,4 @@ def _device_of(session: Session) -> tuple[int | None, str]:
     if executor is None or executor.memory is None or executor.device == "cpu":
         return None, ""
     ordinal = int(executor.device.partition(":")[2] or 0)
-    bus: Any = ""
-    try:
-        import pycuda.driver as cuda
-
-        bus = cuda.Device(ordinal).pci_bus_id()
-    except Exception:  # no PyCUDA, as where another memory is under it, or a driver that does not tell
-        pass
-    return ordinal, str(bus)
+    return ordinal, str(getattr(executor.memory, "pci_bus_id", ""))
