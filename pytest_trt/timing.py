@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_trt.bench.timer import Rounds
 
 FIXTURE, BENCHMARK = "trt_timer", "benchmark"
+PLUGINS = (BENCHMARK, "pytest_benchmark.plugin")  # pytest-benchmark as an entry point, and by -p
 INTERVAL_SECONDS = 0.01  # a measurement of 20 rounds takes some 50 ms
 
 
@@ -40,6 +41,11 @@ class DeviceClock:
 CLOCK = pytest.StashKey[DeviceClock]()
 
 
+def has_table(config: pytest.Config) -> bool:
+    """Return whether pytest-benchmark is at work in a session."""
+    return any(map(config.pluginmanager.hasplugin, PLUGINS))
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Give a test that uses `trt_timer` the fixture of pytest-benchmark, with the device's clock as its timer.
 
@@ -47,7 +53,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     made. With the fixture's name among those of the test, `--benchmark-only` and `--benchmark-skip` know it as a benchmark.
     """
     names: list[str] = getattr(item, "fixturenames", [])
-    if FIXTURE not in names or not item.config.pluginmanager.hasplugin(BENCHMARK):
+    if FIXTURE not in names or not has_table(item.config):
         return
     clock = item.config.stash.setdefault(CLOCK, DeviceClock())
     marker = item.get_closest_marker(BENCHMARK)
@@ -75,8 +81,7 @@ def trt_timer(request: pytest.FixtureRequest) -> Callable[..., Measurement]:
     config = request.config
     session = session_of(config)
     session.need_execution()
-    has_table = config.pluginmanager.hasplugin(BENCHMARK)
-    benchmark: Any = request.getfixturevalue(BENCHMARK) if has_table else None
+    benchmark: Any = request.getfixturevalue(BENCHMARK) if has_table(config) else None
     entered: list[str] = []
 
     def trt_timer(
@@ -167,20 +172,14 @@ def _section(found: Measurement, label: str) -> dict[str, Any]:
     """Return a measurement for the report: its numbers, its reasons and its rounds."""
     from pytest_trt.bench.measure import PERCENTILES
 
-    rows: list[tuple[str, str]] = [("median", f"{1e6 * found.median_seconds:.4g} us")]
-    rows += [
-        (f"{percent}th percentile", f"{1e6 * found.percentile(percent):.4g} us") for percent in PERCENTILES
-    ]
-    rows += [
-        ("variation", f"{100 * found.variation:.2g} %"),
-        ("rounds x runs", f"{len(found.seconds)} x {found.runs}"),
-    ]
-    reasons = [f"unreliable: {reason}" for reason in found.reasons]
+    tails = ", ".join(f"{percent} %: {1e6 * found.percentile(percent):.4g}" for percent in PERCENTILES)
+    numbers = (
+        f"microseconds at {tails}; variation {100 * found.variation:.2g} %; {len(found.seconds)} rounds of"
+        f" {found.runs} runs; {found.clock}"
+    )
     return {
         "title": f"Device time of one run: {label}",
-        "text": [found.clock, *reasons, *found.notes],
-        "head": ["", "value"],
-        "rows": rows,
+        "text": [numbers, *(f"unreliable: {reason}" for reason in found.reasons), *found.notes],
         "plot": {
             "kind": "lines",
             "title": f"Rounds of {label}",

@@ -66,6 +66,17 @@ def test_bimodal_times_are_unreliable():
         assert change.verdict == UNRELIABLE and "vary by" in change.reasons[0]
 
 
+def test_noise_of_two_modes_raises_no_alarm_in_a_thousand_series():
+    """M32: times that are 20 % less or more by chance, in both series or in one, are never called slower or faster."""
+    rng = np.random.default_rng(0)
+
+    def bimodal():
+        return list(1e-3 * rng.choice([0.8, 1.2], PAIRS) * (1 + 0.01 * rng.standard_normal(PAIRS)))
+
+    assert Counter(compare(bimodal(), bimodal()).verdict for _ in range(1000)) == {UNRELIABLE: 1000}
+    assert Counter(compare(noisy(rng, 0.01), bimodal()).verdict for _ in range(1000)) == {UNRELIABLE: 1000}
+
+
 def test_two_modes_are_found_where_the_variation_is_small():
     rng = np.random.default_rng(0)
     two = [1e-3 * (1.06 if i % 3 else 0.94) * (1 + 0.004 * rng.standard_normal()) for i in range(PAIRS)]
