@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ class TensorInfo:
 
     def nbytes(self, shape: Shape) -> int:
         """Return the bytes of a shape."""
-        return int(np.prod(shape, dtype=np.int64)) * self.stored.itemsize
+        return math.prod(shape) * self.stored.itemsize
 
     def to_engine(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return the array as the engine holds it; bfloat16 is rounded to nearest, ties to even."""

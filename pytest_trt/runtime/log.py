@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Protocol
 
 from pytest_trt.records import LogLine
 from pytest_trt.runtime.kept import SEVERITIES
@@ -50,12 +51,28 @@ def listen(listener: Listener) -> Callable[[], None]:
     return end
 
 
-class _Collector(NamedTuple):
-    """Who collects on which thread; a call collects for its own message, not because somebody wants to read the lines."""
+class _Collector:
+    """Who collects on which thread; a call collects for its own message, not because somebody wants to read the lines.
 
-    thread: int
-    lines: list[LogLine]
-    is_call: bool
+    A class and no generator: one is entered at every run of a context.
+    """
+
+    __slots__ = ("_hub", "is_call", "lines", "thread")
+
+    def __init__(self, hub: TrtLogger, is_call: bool) -> None:
+        self._hub = hub
+        self.is_call = is_call
+
+    def __enter__(self) -> list[LogLine]:
+        self.thread = threading.get_ident()
+        self.lines: list[LogLine] = []
+        self._hub._enter(self)
+        return self.lines
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hub._leave(self, kind is None)
 
 
 class TrtLogger:
@@ -98,39 +115,33 @@ class TrtLogger:
             listener.note_stray(line)
         logging.getLogger("pytest_trt.tensorrt").log(_LEVELS.get(line.severity, logging.INFO), line.text)
 
-    @contextmanager
-    def collect(self) -> Iterator[list[LogLine]]:
+    def collect(self) -> AbstractContextManager[list[LogLine]]:
         """Give a list that fills with the lines of this thread and of TensorRT's own threads.
 
         Who collects is the one who judges: the listener is not told what to make of these lines.
         """
-        with self._collecting(is_call=False) as lines:
-            yield lines
+        return _Collector(self, False)
 
-    @contextmanager
-    def call(self) -> Iterator[list[LogLine]]:
+    def call(self) -> AbstractContextManager[list[LogLine]]:
         """As `collect`, around a call that raises where TensorRT fails.
 
         Where it does not raise, an error among the lines is one that nobody expected: the listener is told.
         """
-        with self._collecting(is_call=True) as lines:
-            yield lines
-        me = threading.get_ident()
-        with self._lock:
-            is_read = any(one.thread == me and not one.is_call for one in self._open)
-        if _listeners and lines and not is_read:
-            _listeners[-1].note_call(tuple(lines))
+        return _Collector(self, True)
 
-    @contextmanager
-    def _collecting(self, is_call: bool) -> Iterator[list[LogLine]]:
-        entry = _Collector(threading.get_ident(), [], is_call)
+    def _enter(self, collector: _Collector) -> None:
         with self._lock:
-            self._open.append(entry)
-        try:
-            yield entry.lines
-        finally:
-            with self._lock:
-                self._open = [other for other in self._open if other is not entry]
+            self._open.append(collector)
+
+    def _leave(self, collector: _Collector, succeeded: bool) -> None:
+        with self._lock:
+            self._open.remove(collector)
+            is_quiet = not (succeeded and collector.is_call and collector.lines and _listeners)
+            is_read = not is_quiet and any(
+                one.thread == collector.thread and not one.is_call for one in self._open
+            )
+        if not is_quiet and not is_read:
+            _listeners[-1].note_call(tuple(collector.lines))
 
 
 @functools.cache
