@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from pytest_trt.errors import ExecutionError
 from pytest_trt.runtime.binding import _DTYPES, _WIRE, TensorInfo
+from pytest_trt.runtime.cuda import CudaBuffer, CudaMemory
 from pytest_trt.runtime.features import probe
-from pytest_trt.runtime.memory import Array, CudaBuffer, CudaMemory, Memory, Stream
+from pytest_trt.runtime.memory import Array, Memory, Stream
 from pytest_trt.runtime.session import Session
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from pytest_trt.errors import ExecutionError, RuntimeMissingError
+from pytest_trt.errors import RuntimeMissingError
+from pytest_trt.runtime import cuda_errors
+from pytest_trt.runtime.driver import load_library
 from pytest_trt.runtime.load import Runtime
-from pytest_trt.runtime.memory import Stream
+from pytest_trt.runtime.memory import Memory, Stream
 
 _NOT_READY = 600  # CUDA_ERROR_NOT_READY (CUDA Driver API, CUresult)
 
@@ -22,6 +23,9 @@ class Event(Protocol):
 
     def record(self, stream: Stream) -> None:
         """Queue it behind the work of a stream."""
+
+    def hold(self, stream: Stream) -> None:
+        """Let what is queued on a stream from now on wait for it; nobody waits on the host."""
 
     def has_fired(self) -> bool:
         """Return whether it has; False for one of the emulated device that was never recorded, True with CUDA."""
@@ -39,13 +43,27 @@ class Event(Protocol):
 class _HostEvent:
     """An event of the emulated device on the CPU."""
 
-    def __init__(self, streams: Any) -> None:
-        self._streams = streams
+    def __init__(self, streams: Any, memory: Memory) -> None:
+        self._streams, self._memory = streams, memory
         self.handle: int = streams.create_event()
+        memory.ledger.add("events", self)
 
     def record(self, stream: Stream) -> None:
         """Queue it behind the work of a stream."""
         self._streams.record_event(self.handle, stream.handle)
+
+    def hold(self, stream: Stream) -> None:
+        """Let a stream do the work before the event first.
+
+        Who waits for an emulated stream does its work, and so does the work that the event stands behind.
+        """
+        streams, handle = self._streams, self.handle
+
+        def follow() -> None:
+            if streams.is_event(handle) and not streams.has_fired(handle):
+                streams.wait_for(handle)
+
+        streams.submit(stream.handle, follow)
 
     def has_fired(self) -> bool:
         """Return whether it has."""
@@ -61,33 +79,49 @@ class _HostEvent:
 
     def close(self) -> None:
         """Destroy it."""
+        self._memory.ledger.remove("events", self)
         self._streams.destroy_event(self.handle)
 
 
 class _CudaEvent:
     """An event of CUDA's driver; PyCUDA's do not tell their handle."""
 
-    def __init__(self, driver: Any) -> None:
-        self._driver = driver
+    def __init__(self, driver: Any, memory: Memory) -> None:
+        self._driver, self._memory = driver, memory
         made = ctypes.c_void_p()
-        _demand(driver.cuEventCreate(ctypes.byref(made), 0), "cuEventCreate")
+        self._demand(driver.cuEventCreate(ctypes.byref(made), 0), "cuEventCreate")
         self.handle: int = made.value or 0
         self._event = ctypes.c_void_p(self.handle)
+        memory.ledger.add("events", self)
+
+    def _demand(self, answer: int, call: str) -> None:
+        if answer:
+            error = cuda_errors.of_code(answer, self._driver)
+            raise self._memory.failure(f"{call} failed", (str(error),))
 
     def record(self, stream: Stream) -> None:
         """Queue it behind the work of a stream."""
-        _demand(self._driver.cuEventRecord(self._event, ctypes.c_void_p(stream.handle)), "cuEventRecord")
+        answer = self._driver.cuEventRecord(self._event, ctypes.c_void_p(stream.handle))
+        if answer:
+            self._demand(answer, "cuEventRecord")
+
+    def hold(self, stream: Stream) -> None:
+        """Let a stream wait on the device (CUDA Driver API, cuStreamWaitEvent)."""
+        self._demand(
+            self._driver.cuStreamWaitEvent(ctypes.c_void_p(stream.handle), self._event, ctypes.c_uint(0)),
+            "cuStreamWaitEvent",
+        )
 
     def has_fired(self) -> bool:
         """Return whether it has."""
         answer = int(self._driver.cuEventQuery(self._event))
         if answer != _NOT_READY:
-            _demand(answer, "cuEventQuery")
+            self._demand(answer, "cuEventQuery")
         return answer != _NOT_READY
 
     def synchronize(self) -> None:
         """Wait until it has fired."""
-        _demand(self._driver.cuEventSynchronize(self._event), "cuEventSynchronize")
+        self._demand(self._driver.cuEventSynchronize(self._event), "cuEventSynchronize")
 
     def seconds_since(self, earlier: Any) -> float:
         """Return the time between two events, to half a microsecond (CUDA Driver API, cuEventElapsedTime)."""
@@ -95,25 +129,13 @@ class _CudaEvent:
         answer = self._driver.cuEventElapsedTime(
             ctypes.byref(milliseconds), ctypes.c_void_p(earlier.handle), self._event
         )
-        _demand(answer, "cuEventElapsedTime")
+        self._demand(answer, "cuEventElapsedTime")
         return float(milliseconds.value) / 1e3
 
     def close(self) -> None:
-        """Destroy it."""
+        """Destroy it; that it fails on a lost device has been told by the call that lost it."""
+        self._memory.ledger.remove("events", self)
         self._driver.cuEventDestroy_v2(self._event)
-
-
-def _demand(answer: int, call: str) -> None:
-    if answer:
-        raise ExecutionError(f"{call} failed with CUDA error {answer}")
-
-
-@functools.cache
-def _load_driver() -> Any:
-    try:
-        return ctypes.CDLL("libcuda.so.1")
-    except OSError as error:
-        raise RuntimeMissingError("CUDA's driver library does not load", why=str(error)) from error
 
 
 def open_event(rt: Runtime) -> Event:
@@ -129,7 +151,12 @@ def open_event(rt: Runtime) -> Event:
         raise RuntimeMissingError(f"{rt.title} only builds here", mend="--trt-runtime=emulator")
     streams = getattr(rt.trt, "emulated_streams", None) if rt.emulated else None
     with memory.active():
-        return _CudaEvent(_load_driver()) if streams is None else _HostEvent(streams)
+        return _CudaEvent(load_library(), memory) if streams is None else _HostEvent(streams, memory)
+
+
+def wait(stream: Stream, event: Event) -> None:
+    """Let what is queued on a stream from now on wait for an event; returns at once. The device is current."""
+    event.hold(stream)
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from pytest_trt import hardware
 from pytest_trt.errors import RuntimeMissingError, SettingsError, TrtError
 from pytest_trt.hardware import DetectedGpu, GpuClass
 from pytest_trt.records import Missing, Settings
+from pytest_trt.runtime.cuda import CudaMemory
 from pytest_trt.runtime.features import Features
 from pytest_trt.runtime.log import TrtLogger, logger_of
-from pytest_trt.runtime.memory import CudaMemory, HostMemory, Memory
+from pytest_trt.runtime.memory import HostMemory, Memory
 from pytest_trt.runtime.modules import RTX_COMMAND, TITLES, Found, find
 
 DEFAULT_GPU = "t4"

@@ -1,20 +1,21 @@
-"""Memory and streams behind one Protocol: host memory for the emulator on a CPU, CUDA through PyCUDA."""
+"""Memory and streams behind one Protocol, and host memory for the emulator on a CPU; `cuda.py` has that of a GPU."""
 
 from __future__ import annotations
 
-import importlib
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.errors import ExecutionError, RuntimeMissingError
+from pytest_trt.errors import ExecutionError
+from pytest_trt.runtime.ledger import Ledger, Live
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 256  # cudaMalloc's own; TensorRT may assume it of addresses that it is given.
+_NOTHING = nullcontext()
 
 
 class Buffer(Protocol):
@@ -41,7 +42,7 @@ class Stream(Protocol):
 
 
 class Memory(Protocol):
-    """What a session needs of a device. `poison` and `upload` only queue work; `download` waits."""
+    """What a session needs of a device. `poison` and `upload` only queue work; `settle`, `read` and `download` wait."""
 
     def active(self) -> AbstractContextManager[Any]:
         """A block in which TensorRT and the calls below address this device from this thread."""
@@ -60,6 +61,14 @@ class Memory(Protocol):
     def upload(self, buffer: Buffer, array: Array, stream: Stream) -> None:
         """Copy an array in; the array may be changed as soon as this returns."""
 
+    def settle(self, stream: Stream) -> None:
+        """Wait for a stream; errors of its work come out here, in words."""
+
+    def read(
+        self, pieces: Sequence[tuple[Buffer, int]], stream: Stream
+    ) -> AbstractContextManager[list[Array]]:
+        """Wait once for the stream, and give the first bytes of each buffer; the arrays are the caller's inside of the block."""
+
     def download(
         self, buffer: Buffer, shape: tuple[int, ...], dtype: npt.DTypeLike, stream: Stream, start: int = 0
     ) -> Array:
@@ -74,8 +83,18 @@ class Memory(Protocol):
     def used_bytes(self) -> int | None:
         """Return how much memory of the device is in use, by whomever; None where it is that of the process."""
 
+    def failure(self, what: str, why: Sequence[str]) -> ExecutionError:
+        """Return the error of a call that failed with these words; another one where they tell that the device is lost."""
+
+    def live(self) -> Live:
+        """Return what was given out, is not given back, and is still held."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The list of it, for what is not made here."""
+
     def close(self) -> None:
-        """Give the device back."""
+        """Give the device back; a `LeakWarning` names what is alive then."""
 
 
 class HostBuffer:
@@ -100,7 +119,7 @@ class HostStream:
         """Return when all work queued so far is done."""
         self._streams.synchronize(self.handle)
 
-    def submit(self, work: Any) -> None:
+    def submit(self, work: Callable[[], Any]) -> None:
         """Queue a callable behind the work that is there."""
         self._streams.submit(self.handle, work)
 
@@ -109,22 +128,45 @@ class HostStream:
         self._streams.destroy(self.handle)
 
 
+class _Views:
+    """A block whose arrays are views of host memory, with nothing to give back."""
+
+    __slots__ = ("_arrays",)
+
+    def __init__(self, arrays: list[Array]) -> None:
+        self._arrays = arrays
+
+    def __enter__(self) -> list[Array]:
+        return self._arrays
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
 class HostMemory:
     """Host memory, with the streams of the emulator that `trt` is."""
 
     def __init__(self, trt: Any) -> None:
         self._streams = trt.emulated_streams
+        self.ledger = Ledger()
+        self._is_closed = False
 
     def active(self) -> AbstractContextManager[Any]:
         """Nothing to activate."""
-        return nullcontext()
+        return _NOTHING
 
     def alloc(self, nbytes: int) -> HostBuffer:
         """Return uninitialised host memory."""
-        return HostBuffer(nbytes)
+        try:
+            buffer = HostBuffer(nbytes)
+        except MemoryError as error:
+            raise ExecutionError(f"the host has no {nbytes} bytes of memory") from error
+        self.ledger.add("buffers", buffer)
+        return buffer
 
     def free(self, buffer: Buffer) -> None:
-        """Nothing to do: numpy owns it."""
+        """Nothing to do but to note it: numpy owns it."""
+        self.ledger.remove("buffers", buffer)
 
     def poison(
         self, buffer: Buffer, byte: int, stream: Stream, start: int = 0, stop: int | None = None
@@ -135,32 +177,55 @@ class HostMemory:
 
     def upload(self, buffer: Buffer, array: Array, stream: Stream) -> None:
         """Queue a copy of the array as it is now."""
-        staged = np.frombuffer(np.ascontiguousarray(array).tobytes(), dtype=np.uint8)
+        staged = np.frombuffer(array.tobytes(), dtype=np.uint8)
         target = _host(buffer).bytes[: staged.size]
         _queue(stream).submit(lambda: np.copyto(target, staged))
+
+    def settle(self, stream: Stream) -> None:
+        """Do the work of the stream."""
+        stream.synchronize()
+
+    def read(self, pieces: Sequence[tuple[Buffer, int]], stream: Stream) -> _Views:
+        """Do the work of the stream, and give the bytes where they lie."""
+        stream.synchronize()
+        return _Views([_host(buffer).bytes[:nbytes] for buffer, nbytes in pieces])
 
     def download(
         self, buffer: Buffer, shape: tuple[int, ...], dtype: npt.DTypeLike, stream: Stream, start: int = 0
     ) -> Array:
         """Wait for the stream and copy out."""
         stream.synchronize()
-        nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         copied: Array = _host(buffer).bytes[start : start + nbytes].copy().view(dtype).reshape(shape)
         return copied
 
     def create_stream(self) -> HostStream:
         """Return a new stream."""
-        return HostStream(self._streams)
+        stream = HostStream(self._streams)
+        self.ledger.add("streams", stream)
+        return stream
 
     def destroy_stream(self, stream: Stream) -> None:
         """End a stream."""
         _queue(stream).destroy()
+        self.ledger.remove("streams", stream)
 
     def used_bytes(self) -> None:
         """Return None: the memory of the process is read elsewhere."""
 
+    def failure(self, what: str, why: Sequence[str]) -> ExecutionError:
+        """Return the error to raise; an emulated device is never lost."""
+        return ExecutionError(what, why=why)
+
+    def live(self) -> Live:
+        """Return what is alive."""
+        return self.ledger.live()
+
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to give back; what is alive is told all the same."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.ledger.end("the memory of the emulated device")
 
 
 def _host(buffer: Buffer) -> HostBuffer:
@@ -171,142 +236,3 @@ def _host(buffer: Buffer) -> HostBuffer:
 def _queue(stream: Stream) -> HostStream:
     assert isinstance(stream, HostStream)
     return stream
-
-
-class CudaBuffer:
-    """Device memory."""
-
-    def __init__(self, allocation: Any, nbytes: int) -> None:
-        self.allocation = allocation
-        self.address = int(allocation)
-        self.nbytes = nbytes
-
-
-class CudaMemory:
-    """Device memory of one GPU through PyCUDA, on its primary context, where TensorRT lives too.
-
-    Copies go through pinned staging memory, so that they are asynchronous. Staging is kept until `download`
-    has waited for the stream, and is let go with the context current: PyCUDA cannot free it otherwise. A
-    thread enters the primary context with `active()`; `pycuda.autoinit` would make another context.
-
-    Raises
-    ------
-    RuntimeMissingError
-        PyCUDA is not installed, or CUDA has no such device.
-    """
-
-    def __init__(self, ordinal: int) -> None:
-        try:
-            self._cuda: Any = importlib.import_module("pycuda.driver")
-        except ImportError as error:
-            raise RuntimeMissingError(
-                f"PyCUDA is not usable: {type(error).__name__}: {error}",
-                why="memory and streams of a GPU come through it",
-                mend='pip install "pytest-trt[cuda]" (it builds against a CUDA toolkit)',
-            ) from error
-        try:
-            self._cuda.init()
-            self._context: Any = self._cuda.Device(ordinal).retain_primary_context()
-        except self._cuda.Error as error:
-            raise RuntimeMissingError(
-                f"CUDA device {ordinal} cannot be used: {error}",
-                mend="python -m pytest_trt doctor shows driver and GPUs",
-            ) from error
-        self._lock = threading.Lock()
-        self._staged: dict[int, list[Any]] = {}
-
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Push the primary context for this thread, and pop it."""
-        self._context.push()
-        try:
-            yield
-        finally:
-            self._cuda.Context.pop()
-
-    def alloc(self, nbytes: int) -> CudaBuffer:
-        """Return uninitialised device memory."""
-        with self.active():
-            return CudaBuffer(self._cuda.mem_alloc(max(1, nbytes)), nbytes)
-
-    def free(self, buffer: Buffer) -> None:
-        """Free device memory now."""
-        with self.active():
-            _device(buffer).allocation.free()
-
-    def poison(
-        self, buffer: Buffer, byte: int, stream: Stream, start: int = 0, stop: int | None = None
-    ) -> None:
-        """Queue a memset."""
-        count = (buffer.nbytes if stop is None else stop) - start
-        if count > 0:
-            with self.active():
-                self._cuda.memset_d8_async(buffer.address + start, byte, count, stream)
-
-    def upload(self, buffer: Buffer, array: Array, stream: Stream) -> None:
-        """Queue a copy from pinned memory."""
-        if array.nbytes == 0:
-            return
-        with self.active():
-            pinned = self._cuda.pagelocked_empty(array.nbytes, np.uint8)
-            pinned[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            self._cuda.memcpy_htod_async(buffer.address, pinned, stream)
-            with self._lock:
-                self._staged.setdefault(stream.handle, []).append(pinned)
-
-    def download(
-        self, buffer: Buffer, shape: tuple[int, ...], dtype: npt.DTypeLike, stream: Stream, start: int = 0
-    ) -> Array:
-        """Queue a copy to pinned memory, wait for the stream, and return an array of its own."""
-        result: Array = np.empty(shape, dtype)
-        with self.active():
-            pinned = None
-            if result.nbytes:
-                pinned = self._cuda.pagelocked_empty(result.nbytes, np.uint8)
-                self._cuda.memcpy_dtoh_async(pinned, buffer.address + start, stream)
-            self._settle(stream)
-            if pinned is not None:
-                result.reshape(-1).view(np.uint8)[:] = pinned
-            del pinned  # PyCUDA frees it in the thread and context that are current.
-        return result
-
-    def _settle(self, stream: Stream) -> None:
-        try:
-            stream.synchronize()
-        except self._cuda.Error as error:
-            raise ExecutionError(
-                f"CUDA reported a failure when its stream was waited for: {error}",
-                mend="the context may be lost; --trt-isolate keeps the other tests running",
-            ) from error
-        finally:
-            with self._lock:
-                staged = self._staged.pop(stream.handle, None)
-            del staged
-
-    def create_stream(self) -> Stream:
-        """Return a new PyCUDA stream."""
-        with self.active():
-            stream: Stream = self._cuda.Stream()
-        return stream
-
-    def destroy_stream(self, stream: Stream) -> None:
-        """Wait for the stream; PyCUDA destroys it with its last reference, which should go in `active()`."""
-        with self.active():
-            self._settle(stream)
-
-    def used_bytes(self) -> int:
-        """Return how much memory of the GPU is in use, by whomever."""
-        with self.active():
-            free, total = self._cuda.mem_get_info()
-        return int(total) - int(free)
-
-    def close(self) -> None:
-        """Release the primary context, in the thread that made this; buffers and streams must be gone."""
-        with self.active():
-            self._staged.clear()
-        self._context.detach()
-
-
-def _device(buffer: Buffer) -> CudaBuffer:
-    assert isinstance(buffer, CudaBuffer)
-    return buffer

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -26,6 +26,8 @@ POISON = 0xFF  # All bits set is a NaN in every IEEE type and -1 in every intege
 CANARY = 0xA5
 CANARY_BYTES = 64
 FRONT_BYTES = ALIGNMENT  # guard bytes before an output; its address stays aligned
+_FRONT, _BACK = bytes([CANARY]) * FRONT_BYTES, bytes([CANARY]) * CANARY_BYTES
+_NOT_ENQUEUED = "TensorRT did not enqueue the engine (execute_async_v3 returned False)"
 
 
 def load_engine(rt: Runtime, plan: Plan | bytes) -> Any:
@@ -54,7 +56,31 @@ def load_engine(rt: Runtime, plan: Plan | bytes) -> Any:
 
 
 def _failed(rt: Runtime, what: str, lines: list[LogLine]) -> ExecutionError:
-    return ExecutionError(what, why=errors_in(lines) or (f"{rt.title} logged no error",))
+    words = errors_in(lines) or (f"{rt.title} logged no error",)
+    return ExecutionError(what, why=words) if rt.memory is None else rt.memory.failure(what, words)
+
+
+class _Alone:
+    """A block that one thread at a time may be in: one context must not be used by two at once."""
+
+    __slots__ = ("_busy", "_owner")
+
+    def __init__(self) -> None:
+        self._busy = threading.Lock()
+        self._owner = 0
+
+    def __enter__(self) -> None:
+        if not self._busy.acquire(blocking=False):
+            raise UsageError(
+                f"thread {threading.get_ident()} uses a context that thread {self._owner} is using",
+                why="a context holds the state of one run; TensorRT's answer would be undefined",
+                mend="one session a thread, on one shared engine",
+            )
+        self._owner = threading.get_ident()
+
+    def __exit__(self, *error: object) -> None:
+        self._owner = 0
+        self._busy.release()
 
 
 class Session:
@@ -88,11 +114,13 @@ class Session:
 
     def __init__(self, rt: Runtime, plan_or_engine: Plan | bytes | Any, *, profile_index: int = 0) -> None:
         self.rt = rt
-        self._busy = threading.Lock()
-        self._owner = 0
+        self._alone = _Alone()
         self._buffers: dict[str, Buffer] = {}
         self._addresses: dict[str, int] = {}
         self._allocators: dict[str, OutputAllocator] = {}
+        self._guarded: dict[
+            str, int
+        ] = {}  # bytes between the guards of an output that were seen unharmed last
         self._host: dict[str, Array] = {}
         self._closed = self._running = False
         self.profile_index = profile_index
@@ -124,7 +152,7 @@ class Session:
                     f"the context did not take optimization profile {self.profile_index}",
                     lines,
                 )
-                self.stream.synchronize()
+                self.memory.settle(self.stream)
         return context
 
     @cached_property
@@ -165,7 +193,7 @@ class Session:
             Another thread is using this context, the session is closed, or outputs of a run before have not been taken; or a
             synchronous run, or one on another stream, of an engine whose output shapes depend on values.
         """
-        with self._alone(), self.rt.logger.call() as lines, self.memory.active():
+        with self._alone, self.rt.logger.call() as lines, self.memory.active():
             shapes = self._start(inputs, poison, synchronous, stream, lines)
             return self._finish(shapes, stream or self.stream, lines)
 
@@ -180,14 +208,14 @@ class Session:
 
         Parameters and errors are those of `run`. The outputs are to be taken before the session runs again.
         """
-        with self._alone(), self.rt.logger.call() as lines, self.memory.active():
+        with self._alone, self.rt.logger.call() as lines, self.memory.active():
             shapes = self._start(inputs, poison, False, stream, lines)
             used = stream or self.stream
             self._running = True
 
         def take() -> dict[str, Array]:
             self._running = False
-            with self._alone(), self.rt.logger.call() as later, self.memory.active():
+            with self._alone, self.rt.logger.call() as later, self.memory.active():
                 return self._finish(shapes, used, later)
 
         return take
@@ -207,14 +235,10 @@ class Session:
         if not self._addresses or self._closed:
             raise UsageError("there is nothing to launch again", mend="run the session once before")
         enqueue, handle = self.context.execute_async_v3, self.stream.handle
-        with self._alone(), self.rt.logger.call() as lines, self.memory.active():
+        with self._alone, self.rt.logger.call() as lines, self.memory.active():
             for _ in range(runs):
                 if not enqueue(handle):
-                    raise _failed(
-                        self.rt,
-                        "TensorRT did not enqueue the engine (execute_async_v3 returned False)",
-                        lines,
-                    )
+                    raise _failed(self.rt, _NOT_ENQUEUED, lines)
 
     def overwrite_inputs(self, inputs: Mapping[str, npt.ArrayLike]) -> None:
         """Queue a copy into the input buffers of the last run, on the session's stream and behind what is there.
@@ -224,12 +248,12 @@ class Session:
         InputError
             An input is missing, or there has been no run with inputs as large.
         """
-        with self._alone(), self.memory.active():
+        with self._alone, self.memory.active():
             self._copy_inputs(check_inputs(self.inputs, inputs))
 
     def read_inputs(self) -> dict[str, Array]:
         """Return what lies in the input buffers of the last run, as bytes; inputs in host memory are not among them."""
-        with self._alone(), self.memory.active():
+        with self._alone, self.memory.active():
             return {
                 name: self.memory.download(
                     self._buffers[name], (self._buffers[name].nbytes,), np.uint8, self.stream
@@ -252,7 +276,7 @@ class Session:
         poison : int
             The byte that fills the outputs before.
         """
-        with self._alone(), self.rt.logger.call() as lines, self.memory.active():
+        with self._alone, self.rt.logger.call() as lines, self.memory.active():
             self._copy_inputs(check_inputs(self.inputs, inputs))
             shapes = self._output_shapes(lines)
             self._give_outputs(shapes, poison, self.stream, lines)
@@ -295,11 +319,7 @@ class Session:
         if synchronous:
             self._run_now(shapes, stream, lines)
         else:
-            self._check(
-                self.context.execute_async_v3(stream.handle),
-                "TensorRT did not enqueue the engine (execute_async_v3 returned False)",
-                lines,
-            )
+            self._check(self.context.execute_async_v3(stream.handle), _NOT_ENQUEUED, lines)
         return shapes
 
     def _finish(
@@ -308,7 +328,7 @@ class Session:
         outputs = self._take_outputs(shapes, stream)
         failed = errors_in(lines)
         if failed:
-            raise ExecutionError("TensorRT logged an error while the engine ran", why=failed)
+            raise self.memory.failure("TensorRT logged an error while the engine ran", failed)
         return outputs
 
     def _run_now(self, shapes: Mapping[str, tuple[int, ...]], stream: Stream, lines: list[LogLine]) -> None:
@@ -318,29 +338,13 @@ class Session:
                 f"execute_v2 cannot run an engine whose output {open_ended[0]!r} has a shape that depends on values",
                 mend="run it with execute_async_v3",
             )
-        stream.synchronize()  # execute_v2 knows nothing of the stream that the inputs come on
+        self.memory.settle(stream)  # execute_v2 knows nothing of the stream that the inputs come on
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         self._check(
             self.context.execute_v2([self._addresses[name] for name in names]),
             "TensorRT did not run the engine (execute_v2 returned False)",
             lines,
         )
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Refuse a second thread: one context must not be used by two at once."""
-        if not self._busy.acquire(blocking=False):
-            raise UsageError(
-                f"thread {threading.get_ident()} uses a context that thread {self._owner} is using",
-                why="a context holds the state of one run; TensorRT's answer would be undefined",
-                mend="one session a thread, on one shared engine",
-            )
-        self._owner = threading.get_ident()
-        try:
-            yield
-        finally:
-            self._owner = 0
-            self._busy.release()
 
     def _check(self, ok: Any, what: str, lines: list[LogLine]) -> None:
         if ok is False or ok is None:
@@ -414,35 +418,43 @@ class Session:
             nbytes = info.nbytes(shape)
             end = FRONT_BYTES + nbytes
             buffer = self._buffer(name, end + CANARY_BYTES)
-            self.memory.poison(buffer, CANARY, stream, 0, FRONT_BYTES)
+            # Guards stay from run to run: what was read unharmed needs no second writing, and a write between two runs
+            # shows too. They are laid again where the output has another size, and after a run that was not read to its end.
+            if self._guarded.pop(name, None) != nbytes:
+                self.memory.poison(buffer, CANARY, stream, 0, FRONT_BYTES)
+                self.memory.poison(buffer, CANARY, stream, end, end + CANARY_BYTES)
             self.memory.poison(buffer, poison, stream, FRONT_BYTES, end)
-            self.memory.poison(buffer, CANARY, stream, end, end + CANARY_BYTES)
             self._address(name, buffer.address + FRONT_BYTES, lines)
 
     def _take_outputs(self, shapes: Mapping[str, tuple[int, ...]], stream: Stream) -> dict[str, Array]:
-        outputs: dict[str, Array] = {}
-        for name, shape in shapes.items():
-            info = self.outputs[name]
-            if -1 in shape:
-                self.stream.synchronize()
-                outputs[name] = info.from_engine(self._allocators[name].take(name, info.stored))
-                continue
-            nbytes = info.nbytes(shape)
-            end = FRONT_BYTES + nbytes
-            whole = self.memory.download(self._buffers[name], (end + CANARY_BYTES,), np.uint8, stream)
-            _check_guards(name, whole, nbytes)
-            # A copy of its own: views of wider types must be aligned, and the guards are not the caller's.
-            outputs[name] = info.from_engine(whole[FRONT_BYTES:end].copy().view(info.stored).reshape(shape))
-        return outputs
+        sizes = {name: self.outputs[name].nbytes(shape) for name, shape in shapes.items() if -1 not in shape}
+        pieces = [
+            (self._buffers[name], FRONT_BYTES + nbytes + CANARY_BYTES) for name, nbytes in sizes.items()
+        ]
+        taken: dict[str, Array] = {}
+        with self.memory.read(pieces, stream) as arrays:
+            for (name, nbytes), whole in zip(sizes.items(), arrays, strict=True):
+                _check_guards(name, whole, nbytes)
+                self._guarded[name] = nbytes
+                info = self.outputs[name]
+                # A copy of its own: the memory is read into again, and views of wider types must be aligned.
+                body = whole[FRONT_BYTES : FRONT_BYTES + nbytes].copy()
+                taken[name] = info.from_engine(body.view(info.stored).reshape(shapes[name]))
+        return {
+            name: taken[name]
+            if name in taken
+            else self.outputs[name].from_engine(self._allocators[name].take(name, self.outputs[name].stored))
+            for name in shapes
+        }
 
     def close(self) -> None:
-        """Let go of context, engine, buffers and stream in the order that TensorRT needs."""
+        """Let go of context, engine, buffers and stream in the order that TensorRT needs; on a lost device too."""
         if self._closed:
             return
         self._closed = True
         with self.memory.active():
             with suppress(ExecutionError):  # What was queued and failed has been told by `run`.
-                self.stream.synchronize()
+                self.memory.settle(self.stream)
             self.context = None
             self.engine = None
             for allocator in self._allocators.values():
@@ -467,6 +479,8 @@ class Session:
 def _check_guards(name: str, whole: Array, nbytes: int) -> None:
     """Raise `ExecutionError` where the bytes around an output have changed."""
     end = FRONT_BYTES + nbytes
+    if whole[:FRONT_BYTES].tobytes() == _FRONT and whole[end : end + CANARY_BYTES].tobytes() == _BACK:
+        return
     for guard, words, start in (
         (whole[:FRONT_BYTES], "before the start", -FRONT_BYTES),
         (whole[end:], "behind the end", nbytes),

@@ -17,31 +17,73 @@ class Error(Exception):
     pass
 
 
+class MemoryError(Error):
+    """PyCUDA raises this for `CUDA_ERROR_OUT_OF_MEMORY`."""
+
+
+class LogicError(Error):
+    """PyCUDA raises this for most errors."""
+
+
+class LaunchError(Error):
+    """PyCUDA raises this for `CUDA_ERROR_LAUNCH_FAILED` and its kind."""
+
+
+class RuntimeError(Error):
+    """PyCUDA raises this where there is no device, and for `CUDA_ERROR_UNKNOWN`."""
+
+
 class Driver(ModuleType):
-    """What `import pycuda.driver` gives; `calls` is the record, `leaks` what was released out of context."""
+    """What `import pycuda.driver` gives.
+
+    `calls` is the record, `leaks` what was released out of context. A call whose name is in `fails` raises what stands there;
+    once `lost` is set, every call does that touches the device, as after an error that is sticky.
+    """
 
     def __init__(self, devices: int = 1) -> None:
         super().__init__("pycuda.driver")
         self.calls: list[str] = []
         self.leaks: list[str] = []
         self.live: dict[int, np.ndarray[Any, Any]] = {}
+        self.pinned = 0
+        self.fails: dict[str, Exception] = {}
+        self.lost: Exception | None = None
+        self.contexts: list[
+            int
+        ] = []  # ordinals of the contexts that were current at `mem_alloc` and `Stream`
         self.stacks = threading.local()
         self.streams: dict[int, list[Any]] = {}
         driver = self
 
-        def need(what: str) -> None:
+        def answer(what: str) -> None:
             driver.calls.append(what)
+            if what in driver.fails:
+                raise driver.fails[what]
+
+        def need(what: str) -> None:
             if not driver.stack():
-                raise Error(f"{what}: invalid device context")
+                raise LogicError(f"{what}: invalid device context")
+            answer(what)
+            if driver.lost is not None:
+                raise driver.lost
+            if what in ("mem_alloc", "Stream"):
+                driver.contexts.append(driver.stack()[-1].ordinal)
 
         class PrimaryContext:
             valid = True
 
+            def __init__(self, ordinal: int) -> None:
+                self.ordinal = ordinal
+
             def push(self) -> None:
                 assert self.valid
+                if "push" in driver.fails:
+                    raise driver.fails["push"]
                 driver.stack().append(self)
 
             def detach(self) -> None:
+                if "detach" in driver.fails:
+                    raise driver.fails["detach"]
                 self.valid = False
                 driver.calls.append("detach")
 
@@ -49,15 +91,22 @@ class Driver(ModuleType):
             @staticmethod
             def pop() -> None:
                 driver.stack().pop()
+                if "pop" in driver.fails:
+                    raise driver.fails["pop"]
 
         class Device:
             def __init__(self, ordinal: int) -> None:
                 if ordinal >= devices:
-                    raise Error("cuDeviceGet failed: invalid device ordinal")
+                    raise LogicError("cuDeviceGet failed: invalid device ordinal")
+                self.ordinal = ordinal
+
+            @staticmethod
+            def count() -> int:
+                return devices
 
             def retain_primary_context(self) -> PrimaryContext:
-                driver.calls.append("retain_primary_context")
-                return PrimaryContext()
+                answer("retain_primary_context")
+                return PrimaryContext(self.ordinal)
 
         class Stream:
             def __init__(self) -> None:
@@ -91,9 +140,26 @@ class Driver(ModuleType):
                 need("free")
                 del driver.live[self.address]
 
-        class Pinned(np.ndarray):  # type: ignore[type-arg]
+        class PinnedAllocation:
+            """Shown to numpy as the memory of an array, which keeps it as its base."""
+
+            def __init__(self, nbytes: int) -> None:
+                self.memory = np.empty(nbytes, np.uint8)
+                self.__array_interface__ = self.memory.__array_interface__
+                self.nbytes, self.is_free = nbytes, False
+                driver.pinned += nbytes
+
+            def free(self) -> None:
+                if not driver.stack():
+                    driver.leaks.append("pinned")
+                if self.is_free:
+                    raise LogicError("pagelocked_host_allocation::free failed: invalid resource handle")
+                driver.calls.append("mem_host_free")
+                self.is_free = True
+                driver.pinned -= self.nbytes
+
             def __del__(self) -> None:
-                if self.base is None and not driver.stack():
+                if not self.is_free and not driver.stack():
                     driver.leaks.append("pinned")
 
         def mem_alloc(nbytes: int) -> DeviceAllocation:
@@ -102,7 +168,7 @@ class Driver(ModuleType):
 
         def pagelocked_empty(shape: Any, dtype: Any) -> Any:
             need("pagelocked_empty")
-            return Pinned(shape, dtype)
+            return np.asarray(PinnedAllocation(int(shape)))
 
         def at(address: int, nbytes: int) -> np.ndarray[Any, Any]:
             base = max(start for start in driver.live if start <= address)
@@ -121,11 +187,18 @@ class Driver(ModuleType):
             stream.work.append(lambda: at(dest, count).fill(value))
 
         self.__dict__.update(
-            init=lambda: driver.calls.append("init"),
+            init=lambda: answer("init"),
+            get_version=lambda: (12, 4, 0),
+            get_driver_version=lambda: 12080,
+            mem_get_info=lambda: need("mem_get_info") or (1 << 30, 1 << 34),
             Context=Context,
             Device=Device,
             Stream=Stream,
             Error=Error,
+            MemoryError=MemoryError,
+            LogicError=LogicError,
+            LaunchError=LaunchError,
+            RuntimeError=RuntimeError,
             mem_alloc=mem_alloc,
             pagelocked_empty=pagelocked_empty,
             memcpy_htod_async=memcpy_htod_async,

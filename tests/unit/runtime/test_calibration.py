@@ -15,8 +15,8 @@ from pytest_trt.precision.tables import ALGORITHMS, CalibrationTable
 from pytest_trt.records import Settings
 from pytest_trt.runtime.build import BuildRequest, build_plan
 from pytest_trt.runtime.calibration import make_calibrator, read_cache, table_product
+from pytest_trt.runtime.cuda import CudaMemory
 from pytest_trt.runtime.load import discover
-from pytest_trt.runtime.memory import CudaMemory
 from tests.unit.emulator.models import conv, make
 
 from .fake_pycuda import Driver

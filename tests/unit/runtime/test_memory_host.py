@@ -27,6 +27,7 @@ def test_an_array_goes_there_and_back(memory: Memory) -> None:
         memory.upload(buffer, want.T, stream)
     np.testing.assert_array_equal(memory.download(buffer, (4, 3, 2), np.float16, stream), want.T)
     memory.free(buffer)
+    memory.destroy_stream(stream)
     memory.close()
 
 
