@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_benchmark.plugin  # noqa: F401  an inner session forgets what it imported first
 
+import pytest_trt.benchmarking  # noqa: F401
 from tests.plugin.conftest import FAKES, Trt
 
 PLUGIN = ("-p", "pytest_benchmark.plugin")

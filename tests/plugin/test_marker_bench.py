@@ -53,9 +53,7 @@ def test_who_asks_gets_them(trt: Trt, args: tuple[str, ...]) -> None:
     assert "run with -m bench" not in result.stdout.str()
 
 
-@pytest.mark.parametrize(
-    "args", [(".",), ("-k", "test_a or test_b"), ("-m", "not workbench"), ("test_other.py", ".")]
-)
+@pytest.mark.parametrize("args", [(".",), ("-k", "test_a or test_b"), ("-m", "not workbench")])
 def test_nobody_else_gets_them(trt: Trt, args: tuple[str, ...]) -> None:
     prepare(trt, test_other=OTHER)
     result = trt.run(*PLUGIN, *args)
