@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -58,18 +59,27 @@ class Driver:
         self._make_event = _function(slow, "cuEventCreate", handle, ctypes.c_uint)
         self._end_stream = _function(slow, "cuStreamDestroy_v2", handle)
         self._end_event = _function(slow, "cuEventDestroy_v2", handle)
+        self._shows_pointers = True  # until a handle of the driver's own is none
 
     def create_stream(self) -> int:
         """Return a new stream that the default stream does not wait for."""
         made = ctypes.c_void_p()
         _demand(self._make_stream(ctypes.addressof(made), _NON_BLOCKING), "cuStreamCreate")
-        return made.value or 0
+        return self._noted(made.value or 0)
 
     def create_event(self) -> int:
         """Return a new event without timing."""
         made = ctypes.c_void_p()
         _demand(self._make_event(ctypes.addressof(made), _NO_TIMING), "cuEventCreate")
-        return made.value or 0
+        return self._noted(made.value or 0)
+
+    def _noted(self, handle: int) -> int:
+        self._shows_pointers = self._shows_pointers and _is_pointer(handle)
+        return handle
+
+    def _is_plausible(self, handle: int) -> bool:
+        """Return whether a handle may be shown to CUDA, which follows it as a pointer and crashes where it is none."""
+        return handle > 0 and (not self._shows_pointers or _is_pointer(handle))
 
     def destroy_stream(self, stream: int) -> None:
         """Destroy a stream."""
@@ -97,15 +107,15 @@ class Driver:
         return bool(self._capturing(stream, ctypes.addressof(status))) or status.value != 0
 
     def is_stream(self, handle: int) -> bool:
-        """Return whether a handle is that of a stream; what cannot be a pointer is not shown to CUDA, which would crash."""
+        """Return whether a handle is that of a stream."""
         if 0 <= handle < _SPECIAL_STREAMS:
             return True
         flags = ctypes.c_uint()
-        return _is_pointer(handle) and not self._flags(handle, ctypes.addressof(flags))
+        return self._is_plausible(handle) and not self._flags(handle, ctypes.addressof(flags))
 
     def is_event(self, handle: int) -> bool:
-        """Return whether a handle is that of an event, as `is_stream`."""
-        return _is_pointer(handle) and self._query(handle) in (0, _NOT_READY)
+        """Return whether a handle is that of an event."""
+        return self._is_plausible(handle) and self._query(handle) in (0, _NOT_READY)
 
 
 def load_library() -> Driver:
@@ -240,8 +250,9 @@ class Lane:
             self._driver.destroy_stream(stream)
 
     def __del__(self) -> None:
-        with suppress(Exception):  # at the end of the interpreter
-            self.close()
+        with suppress(Exception):
+            if not sys.is_finalizing():  # CUDA's context may be gone by then, and frees all by itself
+                self.close()
 
 
 class Lanes:

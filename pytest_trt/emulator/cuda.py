@@ -18,6 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from pytest_trt.emulator import dtypes
 from pytest_trt.emulator.bridge import Driver, Lane, Lanes, Seat, load_library
 from pytest_trt.emulator.clock import Clock
 from pytest_trt.emulator.program import Program, cpu_session, session_options
-from pytest_trt.errors import RuntimeMissingError
+from pytest_trt.errors import ExecutionError, RuntimeMissingError
 
 if TYPE_CHECKING:
     from pytest_trt.emulator.core import Core
@@ -212,7 +213,7 @@ class CudaDevice:
         Raises
         ------
         ExecutionError
-            CUDA refuses, for instance a stream that is destroyed.
+            CUDA refuses, for instance a stream that is destroyed; or there is no memory for a session.
         """
         program = launch.core.program()
         held = launch.held
@@ -240,13 +241,16 @@ class CudaDevice:
             if found is None:
                 data = program.whole_model().SerializeToString()
 
-                def make() -> Lane:
-                    return Lane(
-                        self._library, self.current, lambda stream: self._make(data, stream), self._ordinal
-                    )
-
-                found = self._lanes[program] = Lanes(make)
+                found = self._lanes[program] = Lanes(partial(self._make_lane, data))
             return found
+
+    def _make_lane(self, data: bytes) -> Lane:
+        try:
+            return Lane(self._library, self.current, partial(self._make, data), self._ordinal)
+        except ExecutionError:
+            raise
+        except Exception as error:  # ONNX Runtime's errors have no common class
+            raise ExecutionError(f"ONNX Runtime made no session: {error}") from error
 
     def read(self, address: int, kind: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
         """Return a copy of device memory."""

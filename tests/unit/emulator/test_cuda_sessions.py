@@ -316,6 +316,29 @@ def test_what_is_missing_for_cuda_is_named(gpu, monkeypatch):
         cuda.load_driver(0)
 
 
+def test_a_session_that_cannot_be_made_fails_the_enqueue_and_leaves_no_stream(gpu, monkeypatch):
+    driver = gpu.driver()
+    run, stream = Run(gpu, gpu.engine(driver)), gpu.library.new_stream()
+
+    def full(*args, **kwargs):
+        raise RuntimeError("CUDA failure 2: out of memory")
+
+    monkeypatch.setattr(ort, "InferenceSession", full)
+    streams = len(gpu.library.streams)
+    assert run.context.execute_async_v3(stream) is False
+    assert "ONNX Runtime made no session: CUDA failure 2" in driver.log.texts()[-1]
+    gc.collect()
+    assert len(gpu.library.streams) == streams and gpu.pycuda.context.depth == 0
+
+
+def test_where_handles_are_no_pointers_cuda_is_asked(gpu, monkeypatch):
+    monkeypatch.setattr(bridge, "_is_pointer", lambda handle: False)
+    driver = gpu.driver()
+    run, stream = Run(gpu, gpu.engine(driver)), gpu.library.new_stream()
+    assert run.context.execute_async_v3(stream), driver.log.lines
+    assert run.context.execute_async_v3(12345) is False and run.context.execute_async_v3(-1) is False
+
+
 def test_handles_are_only_followed_where_there_is_memory():
     held = np.zeros(8)
     assert bridge._is_pointer(held.ctypes.data) and not bridge._is_pointer(held.ctypes.data + 1)
