@@ -32,11 +32,14 @@ def trt_telemetry(pytestconfig: pytest.Config) -> Callable[..., AbstractContextM
         from pytest_trt.hardware.telemetry import watch
 
         ordinal, bus = _device_of(session)
-        with watch(ordinal, interval_seconds, pci_bus_id=bus) as watched:
-            yield watched
-        found = watched.take()
-        if found.samples or found.source:
-            attach(session, found.section(title))
+        watched: Watch | None = None
+        try:
+            with watch(ordinal, interval_seconds, pci_bus_id=bus) as watched:
+                yield watched
+        finally:  # of a test that fails, it is wanted most
+            found = None if watched is None else watched.take()
+            if found is not None and found.source:
+                attach(session, found.section(title))
 
     return trt_telemetry
 

@@ -6,6 +6,8 @@ import subprocess
 from datetime import datetime
 
 from pytest_trt.errors import InputError
+from pytest_trt.hardware.dmon import read_dmon
+from pytest_trt.hardware.samples import GpuSample
 from pytest_trt.hardware.smi import EVENT_FIELDS, FIELDS, SmiSample, read_smi, write_smi
 from pytest_trt.hardware.tegrastats import TegraSample, read_tegrastats
 from pytest_trt.hardware.throttle import spoils
@@ -15,6 +17,8 @@ from ._named import Checked
 SMI_READ = "smi-read"
 SMI_WRITTEN = "smi-written-again"
 SMI_REFUSED = "smi-nonsense-refused"
+DMON_READ = "smi-dmon-read"
+DMON_REFUSED = "smi-dmon-nonsense-refused"
 TEGRA_READ = "tegrastats-read"
 TEGRA_REFUSED = "tegrastats-nonsense-refused"
 THROTTLE = "throttle-bits"
@@ -103,6 +107,32 @@ TEGRA = {
             {"VDD_IN": 4520}, {"VDD_IN": 4520}, "05-31-2024 12:00:01",
         ),
     ),
+    "JetPack 5, clusters apart": (
+        "10-16-2023 10:59:22 RAM 1205/30623MB (lfb 6429x4MB) SWAP 0/15311MB (cached 0MB) CPU [0%@729,1%@730] EMC_FREQ 0%@204 "
+        "GR3D_FREQ 17%@114 GR3D2_FREQ 23%@306 NVJPG1 729 VIC_FREQ 729 APE 233 CV0@-256C GPU@38.156C "
+        "VDD_GPU_SOC 4788mW/4788mW NC 0mW/0mW\n",
+        TegraSample(
+            1205, 30623, 23.0, (114.0, 306.0), 0.0, 204.0, (0.0, 1.0), {"GPU": 38.156},
+            {"VDD_GPU_SOC": 4788, "NC": 0}, {"VDD_GPU_SOC": 4788, "NC": 0}, "10-16-2023 10:59:22",
+        ),
+    ),
+    "JetPack 6 (R36.4)": (
+        "05-09-2026 18:42:06 RAM 18207/62841MB (lfb 466x4MB) SWAP 86/31420MB (cached 0MB) CPU [14%@2188,off] EMC_FREQ 3%@2133 "
+        "GR3D_FREQ 0%@[0,0] NVENC 79%@166 NVDEC off NVJPG off VIC 36%@115 OFA off NVDLA0 off PVA0_FREQ off APE 174 "
+        "cpu@52.562C tj@52.562C VDD_GPU_SOC 2412mW/2412mW VIN_SYS_5V0 4707mW/4707mW\n",
+        TegraSample(
+            18207, 62841, 0.0, (0.0, 0.0), 3.0, 2133.0, (14.0, None), {"cpu": 52.562, "tj": 52.562},
+            {"VDD_GPU_SOC": 2412, "VIN_SYS_5V0": 4707}, {"VDD_GPU_SOC": 2412, "VIN_SYS_5V0": 4707}, "05-09-2026 18:42:06",
+        ),
+    ),
+    "JetPack 7, no load told": (
+        "11-02-2025 09:00:00 RAM 4096/125772MB (lfb 3x4MB) CPU [2%@972,1%@972] GR3D_FREQ @[314,314,315] "
+        "cpu@40.5C tj@41C gpu@39.5C VDD_GPU 3600mW/3600mW VDD_CPU_SOC_MSS 7200mW/7200mW\n",
+        TegraSample(
+            4096, 125772, None, (314.0, 314.0, 315.0), None, None, (2.0, 1.0), {"cpu": 40.5, "tj": 41.0, "gpu": 39.5},
+            {"VDD_GPU": 3600, "VDD_CPU_SOC_MSS": 7200}, {"VDD_GPU": 3600, "VDD_CPU_SOC_MSS": 7200}, "11-02-2025 09:00:00",
+        ),
+    ),
     "without root": (
         "RAM 100/3964MB (lfb 1x4MB) CPU [0%@102,0%@102] GR3D_FREQ 0% PLL@20C\n",
         TegraSample(100, 3964, 0.0, (), None, None, (0.0, 0.0), {"PLL": 20.0}),
@@ -111,7 +141,49 @@ TEGRA = {
 TEGRA_NONSENSE = {
     "another program": "total used free\n",
     "a load that is none": "RAM 1/2MB GR3D_FREQ fast\n",
+    "a load without a number": "RAM 1/2MB GR3D_FREQ  EMC_FREQ 1%\n",
     "a core that is none": "RAM 1/2MB CPU [warm]\n",
+}
+
+# What `nvidia-smi dmon -s pcu` printed, and what it says of each GPU.
+DMON = {
+    "driver 418": (
+        "# gpu   pwr gtemp mtemp    sm   mem   enc   dec  mclk  pclk\n"
+        "# Idx     W     C     C     %     %     %     %   MHz   MHz\n"
+        "    0    69    71     -    97    55     0     0  5000  1590\n"
+        "    0    70    72     -    98    55     0     0  5000  1575\n",
+        {
+            0: (
+                GpuSample(0.0, 97.0, 1590.0, 5000.0, 69.0, 71.0),
+                GpuSample(1.0, 98.0, 1575.0, 5000.0, 70.0, 72.0),
+            )
+        },
+    ),
+    "driver 550, two GPUs, header again": (
+        "# gpu    pwr  gtemp  mtemp     sm    mem    enc    dec    jpg    ofa   mclk   pclk \n"
+        "# Idx      W      C      C      %      %      %      %      %      %    MHz    MHz \n"
+        "    0     98     34     41      0      0      0      0      0      0   3201    345 \n"
+        "    1      -      -      -      -      -      -      -      -      -      -      - \n"
+        "# gpu    pwr  gtemp  mtemp     sm    mem    enc    dec    jpg    ofa   mclk   pclk \n"
+        "# Idx      W      C      C      %      %      %      %      %      %    MHz    MHz \n"
+        "    1     97     33     40      1      0      0      0      0      0   3201   1980 \n",
+        {
+            0: (GpuSample(0.0, 0.0, 345.0, 3201.0, 98.0, 34.0),),
+            1: (GpuSample(0.0), GpuSample(1.0, 1.0, 1980.0, 3201.0, 97.0, 33.0)),
+        },
+    ),
+    "driver 384, one temperature, with the time": (
+        "#Date       Time        gpu   pwr  temp    sm   mem   enc   dec  mclk  pclk\n"
+        "#YYYYMMDD   HH:MM:SS    Idx     W     C     %     %     %     %   MHz   MHz\n"
+        " 20180531   12:00:00      0    22    43     5     1     0     0  3004  1113\n",
+        {0: (GpuSample(0.0, 5.0, 1113.0, 3004.0, 22.0, 43.0),)},
+    ),
+}
+DMON_NONSENSE = {
+    "no header": "    0    69    71     -    97    55     0     0  5000  1590\n",
+    "a column too few": "# gpu   pwr  pclk\n    0    69\n",
+    "a word": "# gpu   pwr  pclk\n    0    hot  1590\n",
+    "another table": "# process  name\n    0    python\n",
 }
 
 # Which reasons make a measurement unreliable, one bit at a time, and some together.
@@ -131,7 +203,9 @@ BITS = {
 }
 
 
-def check_parsers(read=read_smi, read_tegra=read_tegrastats, spoiled=spoils) -> list[Checked]:
+def check_parsers(
+    read=read_smi, read_tegra=read_tegrastats, spoiled=spoils, read_device_monitor=read_dmon
+) -> list[Checked]:
     """Return what is wrong with readers of telemetry, by check: recorded lines, nonsense, throttle bits."""
     rows: list[Checked] = []
     for name, (text, want) in SMI.items():
@@ -144,6 +218,10 @@ def check_parsers(read=read_smi, read_tegra=read_tegrastats, spoiled=spoils) -> 
         rows.append((SMI_REFUSED, _accepted(name, read, text)))
     for name, text in TEGRA_NONSENSE.items():
         rows.append((TEGRA_REFUSED, _accepted(name, read_tegra, text)))
+    for name, (text, want_dmon) in DMON.items():
+        rows.append((DMON_READ, _differs(name, read_device_monitor(text), want_dmon)))
+    for name, text in DMON_NONSENSE.items():
+        rows.append((DMON_REFUSED, _accepted(name, read_device_monitor, text)))
     for mask, names in BITS.items():
         rows.append((THROTTLE, _differs(f"{mask:#x}", spoiled(mask), names)))
     return rows

@@ -124,7 +124,7 @@ class Telemetry:
         clock = _span(sample.sm_mhz for sample in self.samples if sample.is_working)
         if clock is not None and clock.moved > MOVED:
             words.append(
-                f"the SM clock moved by {clock.moved:.0%} while the GPU worked ({clock.high:g} to {clock.low:g} MHz)"
+                f"the SM clock moved by {100 * clock.moved:.0f} % while the GPU worked ({clock.high:g} to {clock.low:g} MHz)"
             )
         if self.samples and self.why:
             words.append(self.why)
