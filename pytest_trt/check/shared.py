@@ -73,10 +73,10 @@ def check_shared(session: Session, base: Base) -> Iterator[Checked]:
         yield REFUSED, f"the first thread did not get to its inputs: {ended}"
         return
     taken = [what for what, words in refusals.items() if words is None]
-    yield (
-        REFUSED,
-        f"{', '.join(taken)} of a second thread was taken while the first one ran" if taken else None,
-    )
+    if taken:
+        yield REFUSED, f"{', '.join(taken)} of a second thread was taken while the first one ran"
+        return
+    yield REFUSED, None
     ids = (threading.get_ident(), owner.ident)
     silent = [words for words in refusals.values() if words and not all(f"thread {i} " in words for i in ids)]
     yield NAMED, f"threads {ids[0]} and {ids[1]} are not both named: {silent[0]}" if silent else None

@@ -17,13 +17,13 @@ def _cross_talk(site: Any, chance: float) -> None:
     if site.kind != "execute":
         return
     dice = site.memory.setdefault("cross-talk dice", site.rng)
-    hit = dice.random() < chance
+    hit, place = dice.random(2)
     answers = site.memory.setdefault(("cross-talk", site.engine_id), {})
     others = [outputs for context, outputs in list(answers.items()) if context != site.context_id]
     answers[site.context_id] = {name: np.array(array) for name, array in site.outputs.items()}
-    if not hit or not others:
+    if hit >= chance or not others:
         return
-    other = others[int(dice.integers(len(others)))]
+    other = others[int(place * len(others))]
     for name, array in site.outputs.items():
         if array.ndim and array.size and other[name].shape[1:] == array.shape[1:]:
             array[-1] = other[name][-1]
