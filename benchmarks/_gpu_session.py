@@ -140,7 +140,7 @@ def _tell(
     bare: Callable[[], float],
 ) -> dict[str, Any]:
     """Measure, print, want, and return what was found as plain data."""
-    pairs = 12 if bench.quick else 40
+    pairs = 6 if bench.quick else 40
     for loop in (ours, hand, second, bare):
         loop()
     session_seconds, hand_seconds = alternate(ours, hand, pairs)
@@ -188,7 +188,7 @@ def _compare_hosts(
 
         return block
 
-    pairs = 30 if bench.quick else 250
+    pairs = 10 if bench.quick else 250
     ours = timed(session.launch, session.stream.synchronize)
     loops = [timed(_enqueue_once(one), one.stream.synchronize) for one in (hand, second, bare)]
     ours_seconds, hand_seconds = alternate(ours, loops[0], pairs)

@@ -51,6 +51,7 @@ EXHAUSTIVE, EXHAUSTIVE_EVERY = "EXHAUSTIVE", 8
 CPU = "CPU"  # the one way to compute of a provider that searches for nothing
 KINDS = BATTERIES["full"]
 ENOUGH = 10_000
+MOST_FAILED = 200
 # What one process computes and judges between two looks at the clock.
 AT_ONCE = 2
 
@@ -228,6 +229,8 @@ def measure(
                 if time.monotonic() > end or tally.outputs >= outputs:
                     return tally
                 continue
+            if not tally.outputs and len(tally.failed) >= MOST_FAILED:
+                end = time.monotonic()  # nothing works here: the rest would not either
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 tally.add(future.result())

@@ -67,6 +67,7 @@ def judge_oracle(bench: Bench) -> None:
         "data": tally.data,
         "distinct": tally.distinct,
         "admitted": {" ".join(key): count for key, count in sorted(tally.admitted.items())},
+        "defects": {" ".join(key): count for key, count in sorted(tally.defects.items())},
         "refused": tally.refused,
         "failed": tally.failed,
         "seconds": seconds,

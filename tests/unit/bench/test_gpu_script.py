@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from pytest_trt.emulator.program import session_options
@@ -192,6 +193,14 @@ def test_the_oracle_refuses_a_provider_that_is_wrong_and_tells_one_that_fails(
     tally = oracle.judge_configuration("fp32", (5, 0), "cpu", 90)
     assert (tally.outputs, len(tally.failed)) == (0, len(oracle.KINDS))
     assert "not computed by the provider 14" in oracle.describe(tally)
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="CUDA is here")
+def test_the_oracle_gives_up_where_the_provider_computes_nothing(load: Any) -> None:
+    oracle = load("cuda_oracle")
+    tally = oracle.measure(outputs=10_000, seed=5, seconds=1e6, provider="cuda", sm=None, workers=1)
+    assert tally.outputs == 0
+    assert oracle.MOST_FAILED <= len(tally.failed) < 10 * oracle.MOST_FAILED
 
 
 def test_a_part_that_fails_is_told_and_the_next_one_runs(
