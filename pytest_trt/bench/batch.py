@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -74,17 +75,22 @@ class Point:
     measurement: Measurement
     roofline: Roofline | None = None
 
-    @property
+    @cached_property
     def per_frame(self) -> float:
         """Median seconds of a frame."""
         return self.measurement.median_seconds / self.batch
 
-    @property
+    @cached_property
     def interval(self) -> tuple[float, float]:
         """Where the median of the seconds of a frame lies, at the confidence of `stability.CONFIDENCE`."""
         ordered = sorted(self.measurement.seconds)
         rank = interval_rank(len(ordered))
         return ordered[rank] / self.batch, ordered[-1 - rank] / self.batch
+
+    @cached_property
+    def reliable(self) -> bool:
+        """True where nothing speaks against its times."""
+        return self.measurement.reliable
 
     @property
     def share(self) -> float | None:
@@ -129,10 +135,10 @@ class Curve:
     shares: Shares = Shares()
     stopped: str = ""
 
-    @property
+    @cached_property
     def reliable(self) -> tuple[Point, ...]:
         """The points that count."""
-        return tuple(point for point in self.points if point.measurement.reliable)
+        return tuple(point for point in self.points if point.reliable)
 
     def per_frame(self, batch: int) -> float:
         """Return the median seconds of a frame at a batch.
@@ -144,7 +150,7 @@ class Curve:
         """
         return self._at(batch).per_frame
 
-    @property
+    @cached_property
     def knee(self) -> int | None:
         """The smallest batch from which no larger one is shown to be faster per frame by more than `shares.gain`.
 
@@ -176,7 +182,7 @@ class Curve:
         left_out = tuple(
             f"batch {point.batch} is left out: {'; '.join(point.measurement.reasons)}"
             for point in self.points
-            if not point.measurement.reliable
+            if not point.reliable
         )
         if len(self.reliable) < FEWEST_POINTS:
             few = f"{len(self.reliable)} reliable points of {len(self.points)}, fewer than {FEWEST_POINTS}"
@@ -231,7 +237,7 @@ class Curve:
                 f"{1 / point.per_frame:.4g}" if point.per_frame > 0 else "-",
                 "-" if point.share is None else f"{100 * point.share:.1f} %",
                 f"{100 * point.measurement.variation:.1f} %",
-                "yes" if point.measurement.reliable else "; ".join(point.measurement.reasons),
+                "yes" if point.reliable else "; ".join(point.measurement.reasons),
             )
             for point in self.points
         ]
@@ -259,21 +265,19 @@ class Curve:
 
     def _check(self) -> Iterator[tuple[str, str | None]]:
         points, knee = self.reliable, self.knee
-        rising = points if knee is None else [point for point in points if point.batch <= knee]
-        yield FALLS, _find_rise(rising, self.shares.noise)
+        yield FALLS, _find_rise(points, self.shares.noise, lambda batch: knee is None or batch <= knee)
         if knee is not None:
-            full = [point for point in points if point.batch >= knee]
-            yield FLAT, _find_rise(full, self.shares.rise)
+            yield FLAT, _find_rise(points, self.shares.rise, lambda batch: batch > knee)
         floors = [point for point in points if point.roofline is not None and point.roofline.floor_seconds]
         if floors:
             yield POSSIBLE, _find_impossible(floors)
         yield OWN, _find_copy(points)
 
 
-def _find_rise(points: Sequence[Point], share: float) -> str | None:
-    """Return which multiple of a batch is shown to be slower per frame by more than a share."""
+def _find_rise(points: Sequence[Point], share: float, counts: Callable[[int], bool]) -> str | None:
+    """Return which batch that counts is shown to be slower per frame by more than a share than one that divides it."""
     for first, second in combinations(points, 2):
-        if second.batch % first.batch:
+        if second.batch % first.batch or not counts(second.batch):
             continue
         if second.interval[0] > first.interval[1] * (1 + share):
             more = 100 * (second.per_frame / first.per_frame - 1)
