@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_trt import hardware
@@ -49,6 +49,9 @@ class Runtime:
         Its one logger.
     log_level : str
         Worst-but-one: lines milder than this are dropped from `Plan.log`.
+    elsewhere : callable or None
+        Makes the same on another device, by its number; None where it cannot. `devices.executors` calls it and keeps what it
+        gives.
     """
 
     trt: Any
@@ -64,6 +67,7 @@ class Runtime:
     memory: Memory | None
     logger: TrtLogger
     log_level: str = "WARNING"
+    elsewhere: Callable[[int], Runtime | None] | None = None
 
     @property
     def title(self) -> str:
@@ -191,22 +195,35 @@ class _Search:
         memory = self._cuda_memory(0, required=explicit)
         if memory is None:
             return None
-        return self._runtime(found.trt, found.product, found.version, gpu, memory=memory, device="cuda:0")
+        rt = self._runtime(found.trt, found.product, found.version, gpu, memory=memory, device="cuda:0")
+        return replace(rt, elsewhere=lambda number: self._real_elsewhere(rt, number))
+
+    def _real_elsewhere(self, rt: Runtime, number: int) -> Runtime | None:
+        """Return a real TensorRT on the memory of another GPU; None where it does not execute on that one."""
+        gpu = self._known_class(self.gpus[number])
+        if rt.features.rtx and f"SM{gpu.sm}" not in rt.features.compute_capabilities:
+            return None
+        return replace(rt, gpu=gpu, device=f"cuda:{number}", memory=CudaMemory(number), elsewhere=None)
 
     def _real_class(self, real: DetectedGpu) -> GpuClass:
         """Return the class of the GPU that is used; a usage error if another one was asked for."""
+        known = self._known_class(real)
+        if self.asked is not None and not self.asked.admits(known):
+            raise SettingsError(
+                f"--gpu={self.settings.gpu} was asked for, and the GPU is of class {known.name}",
+                why=f"GPU {real.index} is {real.title}; results of one class say nothing of another",
+                mend=f"--gpu={known.name} or --gpu=auto; or --trt-runtime=emulator to emulate "
+                f"{self.settings.gpu} on the CPU",
+            )
+        return known
+
+    @staticmethod
+    def _known_class(real: DetectedGpu) -> GpuClass:
         if real.gpu_class is None:
             raise SettingsError(
                 f"the class of the GPU {real.title!r} is unknown",
                 why="the driver tells its name only, and the name is not in the table of GPU classes",
                 mend="pip install nvidia-ml-py, so that its compute capability can be read",
-            )
-        if self.asked is not None and not self.asked.admits(real.gpu_class):
-            raise SettingsError(
-                f"--gpu={self.settings.gpu} was asked for, and the GPU is of class {real.gpu_class.name}",
-                why=f"GPU {real.index} is {real.title}; results of one class say nothing of another",
-                mend=f"--gpu={real.gpu_class.name} or --gpu=auto; or --trt-runtime=emulator to emulate "
-                f"{self.settings.gpu} on the CPU",
             )
         return real.gpu_class
 
@@ -220,8 +237,6 @@ class _Search:
             return None
 
     def _emulator(self) -> Runtime:
-        emulator = importlib.import_module("pytest_trt.emulator")
-        product, version = emulator.resolve(self.settings.emulate)
         device, memory = self.settings.device, None
         if device == "cpu":
             gpu = self.asked or (self.gpus[0].gpu_class if self.gpus else None) or hardware.get(DEFAULT_GPU)
@@ -234,10 +249,20 @@ class _Search:
                 )
             gpu = self._real_class(self.gpus[ordinal])
             memory = self._cuda_memory(ordinal, required=True)
-        faults = [load_fault(text) for text in self.settings.faults]
-        trt = emulator.load(
-            product, version, gpu.name, device=device, faults=tuple(faults), seed=self.settings.seed
-        )
+        rt = self._emulated(gpu, device, memory)
+        return replace(rt, elsewhere=lambda number: self._emulated_elsewhere(rt, number))
+
+    def _emulated_elsewhere(self, rt: Runtime, number: int) -> Runtime:
+        """Return another emulated TensorRT, whose device has streams and memory of its own."""
+        if rt.device == "cpu":
+            return self._emulated(rt.gpu, "cpu", None)
+        return self._emulated(self._known_class(self.gpus[number]), f"cuda:{number}", CudaMemory(number))
+
+    def _emulated(self, gpu: GpuClass, device: str, memory: Memory | None) -> Runtime:
+        emulator = importlib.import_module("pytest_trt.emulator")
+        product, version = emulator.resolve(self.settings.emulate)
+        faults = tuple(load_fault(text) for text in self.settings.faults)
+        trt = emulator.load(product, version, gpu.name, device=device, faults=faults, seed=self.settings.seed)
         return self._runtime(
             trt, product, version, gpu, memory=memory or HostMemory(trt), device=device, emulated=True
         )

@@ -238,3 +238,31 @@ def test_a_fault_that_cannot_be_loaded(text: str, words: str) -> None:
 def test_a_fault_may_be_an_attribute_of_a_class() -> None:
     fault: Callable[..., Any] = load_fault("json:JSONDecoder.decode")
     assert fault.__qualname__ == "JSONDecoder.decode"
+
+
+def test_the_same_is_had_on_another_gpu(machine: Machine) -> None:
+    found = discover(Settings(gpu="l4"))
+    assert found.executor is not None and found.executor.elsewhere is not None
+    assert found.executor.elsewhere(1).device == "cpu" and len(machine.played) == 2
+    machine.has("tensorrt").with_gpu("l4", "t4")
+    rt = discover(Settings()).executor
+    assert rt is not None and rt.elsewhere is not None
+    other = rt.elsewhere(1)
+    assert (other.device, other.gpu.name, other.trt, machine.memories) == ("cuda:1", "t4", rt.trt, [0, 1])
+    rt = discover(Settings(runtime="emulator", device="cuda:1", seed=7)).executor
+    assert rt is not None and rt.elsewhere is not None
+    other = rt.elsewhere(0)
+    assert (other.device, other.gpu.name, other.emulated) == ("cuda:0", "l4", True)
+    assert machine.played[-1] == (
+        "tensorrt",
+        "10.13.3.9",
+        "l4",
+        {"device": "cuda:0", "faults": (), "seed": 7},
+    )
+
+
+def test_a_gpu_that_rtx_does_not_execute_on_is_no_device_of_it(machine: Machine) -> None:
+    machine.has("tensorrt_rtx").with_gpu("l4", "v100")
+    rt = discover(Settings(runtime="tensorrt_rtx")).executor
+    assert rt is not None and rt.elsewhere is not None
+    assert rt.elsewhere(1) is None
