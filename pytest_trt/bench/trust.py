@@ -21,6 +21,11 @@ FAILED_UNTIMED = "failed-enqueue-untimed"
 EVERY_STREAM = "every-stream-timed"
 WHEN_ASKED = "profile-when-asked"
 PROFILER_OFF = "totals-unprofiled"
+EVENTS_TELL_LOOP = "events-tell-the-loop"
+EVENTS_ADD_UP = "events-add-up"
+IDLE_UNTIMED = "idle-stream-untimed"
+TIMED_OUTPUTS = "timed-outputs"
+LAYERS_SUM = "layers-sum-to-total"
 
 # A synchronised run takes the device no longer than the host. The two clocks and the host's own start leave room: half
 # as much again is no clock's drift, and ten times too long is far outside.

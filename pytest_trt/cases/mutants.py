@@ -26,6 +26,7 @@ CLOCKS = (
     trust.NOT_CACHED,
     trust.FAILED_UNTIMED,
     trust.EVERY_STREAM,
+    trust.LAYERS_SUM,
 )
 
 

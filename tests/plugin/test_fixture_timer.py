@@ -77,6 +77,7 @@ def test_it(ready, trt_timer, monkeypatch):
 def prepare(timed, round_seconds):
     from pytest_trt.bench.warm import WarmUp
     timed.runs = 7
+    timed.take()
     return WarmUp(0, ())
 """
     (entry,) = entries(bare_trt, body)
