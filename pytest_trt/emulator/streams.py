@@ -19,6 +19,7 @@ from pytest_trt.emulator.clock import Clock
 from pytest_trt.errors import ExecutionError, UsageError
 
 Work = Callable[[], None]
+_UNITS_PER_SECOND = 10**15  # of modelled time
 
 
 class _Stream:
@@ -26,15 +27,21 @@ class _Stream:
         self.queue: deque[Work] = deque()
         self.lock = threading.RLock()
         self.captured: list[Work] | None = None  # what a capture has recorded; None while there is none
-        self.seconds = 0.0  # modelled time of the work that is done
+        self.modelled = (
+            0  # time of the work that is done, in whole units: equal work takes exactly equal time
+        )
 
 
 @dataclass(frozen=True)
 class _Stamp:
-    """When an event fired: on the host's clock, or in the modelled time of its stream."""
+    """When an event fired: in seconds on the host's clock, or in units of the modelled time of its stream."""
 
-    seconds: float
+    time: float
     is_modelled: bool
+
+    def since(self, earlier: _Stamp) -> float:
+        """Return the seconds from another stamp of the same kind to this one."""
+        return (self.time - earlier.time) / (_UNITS_PER_SECOND if self.is_modelled else 1)
 
 
 class Streams:
@@ -91,7 +98,7 @@ class Streams:
 
     def spend(self, handle: int, seconds: float) -> None:
         """Move the modelled time of a stream on; called by work of the stream."""
-        self._find(handle).seconds += seconds
+        self._find(handle).modelled += round(seconds * _UNITS_PER_SECOND)
 
     def begin_capture(self, handle: int) -> None:
         """Record what is enqueued from now on, and do not do it: the capture of a CUDA graph.
@@ -196,7 +203,7 @@ class Streams:
         queue = self._find(stream)
 
         def stamp() -> None:
-            self._stamps[handle] = _Stamp(queue.seconds if is_modelled else time.perf_counter(), is_modelled)
+            self._stamps[handle] = _Stamp(queue.modelled if is_modelled else time.perf_counter(), is_modelled)
             self._events[handle] = True
 
         self.submit(stream, stamp)
@@ -221,7 +228,8 @@ class Streams:
         ExecutionError
             It was never recorded, or has not fired.
         """
-        return self._stamp_of(handle).seconds
+        stamp = self._stamp_of(handle)
+        return stamp.since(_Stamp(0, stamp.is_modelled))
 
     def seconds_between(self, earlier: int, later: int) -> float:
         """Return the time between two recorded events.
@@ -238,7 +246,7 @@ class Streams:
                 why="one was recorded in modelled time, the other on the clock of the host",
                 mend="record both inside of one `emulated_clock.modelled()` block, or both outside",
             )
-        return last.seconds - first.seconds
+        return last.since(first)
 
     def _stamp_of(self, handle: int) -> _Stamp:
         found = self._stamps.get(handle)

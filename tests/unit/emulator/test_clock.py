@@ -202,3 +202,11 @@ def test_modelled_times_end_with_the_block_also_when_it_fails():
     with pytest.raises(RuntimeError), clock.modelled():
         raise RuntimeError
     assert not clock.is_modelled
+
+
+def test_equal_work_takes_exactly_equal_time_however_late():
+    driver = Driver()
+    context, _held = prepared(driver, driver.engine(conv(), profile=PROFILE), 1)
+    stream = driver.trt.emulated_streams.create_stream()
+    with driver.trt.emulated_clock.modelled():
+        assert len({seconds_of(driver, context, 7, stream) for _ in range(50)}) == 1
