@@ -111,18 +111,15 @@ class Benchmarks:
 
         It is called before tests are collected. The runtime is looked for only where the stored run tells of one.
         """
-        stored = (compared_benchmark.get("machine_info") or {}).get(KEY)
         benches = compared_benchmark.get("benchmarks") or []
         ours = [bench for bench in benches if KEY in (bench.get("extra_info") or {})]
         self.stored.update(bench["fullname"] for bench in ours)
-        if benchmarksession.disabled or is_worker(config):
-            return  # nothing is measured, so nothing is compared
-        if isinstance(stored, Mapping) and stored.get("id"):
-            now = machine_info.get(KEY) or self._describe(machine_info)
-            if now and now["id"] != stored["id"]:
-                if find_mode(self.session) != "any":
-                    raise pytest.UsageError(str(_refusal(now, stored, benchmarksession.storage)))
-                self.others.append((now["id"], stored["id"]))
+        if not benchmarksession.disabled and not is_worker(config):  # else nothing is measured and compared
+            self._compare_machines(machine_info, compared_benchmark, benchmarksession.storage)
+        # Our part is judged: pytest-benchmark, which warns of any difference, is left to judge its own.
+        info = {name: value for name, value in compared_benchmark["machine_info"].items() if name != KEY}
+        now = {KEY: machine_info[KEY]} if KEY in machine_info else {}
+        compared_benchmark["machine_info"] = {**info, **now}
         if ours:
             from pytest_trt.bench.history import reasons_of
 
@@ -153,6 +150,17 @@ class Benchmarks:
         if summary is not None:
             self._tell(summary.ledger)
         return problems
+
+    def _compare_machines(self, machine_info: dict[str, Any], run: Mapping[str, Any], storage: Any) -> None:
+        stored = run["machine_info"].get(KEY)
+        if not (isinstance(stored, Mapping) and stored.get("id")):
+            return
+        now = machine_info.get(KEY) or self._describe(machine_info)
+        if not now or now["id"] == stored["id"]:
+            return
+        if find_mode(self.session) != "any":
+            raise pytest.UsageError(str(_refusal(now, stored, storage)))
+        self.others.append((now["id"], stored["id"]))
 
     def _describe(self, machine_info: dict[str, Any]) -> dict[str, Any] | None:
         """Put our part into a machine info and return it, None where nothing executes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.plugin.benches import (
@@ -59,6 +61,7 @@ def test_any_compares_and_says_so(trt: Trt) -> None:
     trt.pytester.makeconftest(FAKES.read_text(encoding="utf-8") + CONFTEST + ANY)
     result = compare_apart(trt, "--benchmark-compare-fail=median:5%")
     assert result.ret == 0
+    assert "machine_info is different" not in result.stderr.str()  # it is said below, and in words
     result.stdout.fnmatch_lines(
         [
             "benchmarks [[]of this session[]]:",
@@ -83,6 +86,7 @@ def test_two_workers_measure_nothing_and_refuse_nothing(trt: Trt) -> None:
     change(stored(trt)[-1], elsewhere)
     result = compare_apart(trt, "-p", "xdist.plugin", "-n2")
     assert result.ret == 0 and result.parseoutcomes()["passed"] == 2
+    assert "machine_info is different" not in result.stderr.str()
     result = compare_apart(trt, "-p", "xdist.plugin", "-n2", "--benchmark-compare-fail=median:5%")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
@@ -91,3 +95,14 @@ def test_two_workers_measure_nothing_and_refuse_nothing(trt: Trt) -> None:
             "benchmarks are switched off, by -n, --benchmark-disable or --benchmark-skip"
         ]
     )
+
+
+def test_what_differs_besides_is_pytest_benchmark_s_to_tell(trt: Trt) -> None:
+    def other_system(data: Any) -> None:
+        data["machine_info"]["system"] = "Plan 9"
+
+    store(prepare(trt))
+    change(stored(trt)[-1], other_system)
+    result = compare_apart(trt)
+    assert result.ret == 0
+    assert "machine_info is different" in result.stderr.str() and "Plan 9" in result.stderr.str()
