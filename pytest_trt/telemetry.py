@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_trt.errors import TrtError
 from pytest_trt.session import session_of
 from pytest_trt.studies import attach
 
@@ -46,14 +45,7 @@ def trt_telemetry(pytestconfig: pytest.Config) -> Callable[..., AbstractContextM
 
 def _device_of(session: Session) -> tuple[int | None, str]:
     """Return the CUDA ordinal of who executes, and its place on the PCI bus where the device memory tells it."""
-    try:
-        executor = session.discovery.executor
-    except TrtError as error:
-        trouble = str(error)
-    else:
-        trouble = ""
-    if trouble:
-        pytest.fail(f"trt: {trouble}", pytrace=False)
+    executor = session.discovery.executor
     if executor is None or executor.memory is None or executor.device == "cpu":
         return None, ""
     ordinal = int(executor.device.partition(":")[2] or 0)

@@ -1,0 +1,219 @@
+"""Who tells of a GPU while it works: NVML, nvidia-smi in both spellings, dmon, tegrastats, and what each does when it ends."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.hardware import sources, telemetry
+from pytest_trt.hardware.probe import DetectedGpu
+from pytest_trt.hardware.sources import LineSource, open_nvml, open_smi, open_tegrastats, short_bus_id
+from pytest_trt.hardware.telemetry import Telemetry, watch
+from suites._watched import Moment, PlayedNvml
+
+SECONDS = 30.0
+GPU = DetectedGpu(0, "NVIDIA H200", 90, None, "580", "GPU-aaaa", "00000000:3B:00.0")
+HEAD = (
+    "timestamp, utilization.gpu [%], clocks.current.sm [MHz], clocks.current.memory [MHz], power.draw [W], "
+    "temperature.gpu, clocks_event_reasons.active"
+)
+LINE = "2026/11/23 03:23:40.{:03d}, 97 %, 1980 MHz, 3201 MHz, 400.00 W, 60, 0x0000000000000000"
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One H200, that neither NVML nor another tool tells of until a test says so."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(telemetry, "_everything", lambda: (GPU,))
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    yield
+
+
+def put(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program on PATH, written in Python, which starts as the tool does."""
+    program = folder / name
+    program.write_text(
+        f"#!{sys.executable}\nimport sys, threading\nsay = lambda t: print(t, flush=True)\n{script}\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+WAIT = "threading.Event().wait()"
+
+
+def seen(count: int, interval_seconds: float = 0.05) -> Telemetry:
+    """Return what a watch sees that lasts until it has `count` samples, or why it ended."""
+    with watch(0, interval_seconds) as watched:
+        enough = threading.Event()
+        for _ in range(int(SECONDS / 0.01)):
+            found = watched.take()
+            if len(found.samples) >= count or found.why:
+                break
+            enough.wait(0.01)
+    return watched.take()
+
+
+def test_nvidia_smi_is_asked_with_the_query_of_the_faq(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "\n".join(f"say({LINE.format(number)!r})" for number in (100, 200, 300))
+    log = tmp_path / "asked"
+    put(
+        tmp_path,
+        "nvidia-smi",
+        f"open({str(log)!r}, 'a').write(' '.join(sys.argv[1:]) + chr(10))\nsay({HEAD!r})\n{lines}\n{WAIT}",
+        monkeypatch,
+    )
+    found = seen(3)
+    assert (found.source, found.title, found.why) == ("nvidia-smi", "NVIDIA H200", "")
+    assert [sample.sm_mhz for sample in found.samples] == [1980.0] * 3 and found.unreliable == ()
+    first, _, third = (sample.seconds for sample in found.samples)
+    assert third - first == pytest.approx(0.2)  # by the clock of nvidia-smi: lines may come together
+    assert log.read_text() == (
+        "--query-gpu=timestamp,utilization.gpu,clocks.sm,clocks.mem,power.draw,temperature.gpu,"
+        "clocks_throttle_reasons.active --format=csv -lms 100 --id=GPU-aaaa\n"
+    )
+
+
+def test_the_newer_spelling_is_asked_where_the_older_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(
+        tmp_path,
+        "nvidia-smi",
+        "if 'throttle' in sys.argv[1]:\n"
+        "    say('Field \"clocks_throttle_reasons.active\" is not a valid field to query.')\n    sys.exit(2)\n"
+        f"say({HEAD!r})\nsay({LINE.format(1)!r})\n{WAIT}",
+        monkeypatch,
+    )
+    found = seen(1)
+    assert found.source == "nvidia-smi" and found.samples[0].reasons == 0 and found.why == ""
+
+
+def test_dmon_is_asked_where_no_query_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(
+        tmp_path,
+        "nvidia-smi",
+        "if sys.argv[1] != 'dmon':\n    say('not a valid field'); sys.exit(2)\n"
+        "assert sys.argv[2:] == ['-s', 'pcu', '-i', 'GPU-aaaa']\n"
+        "say('# gpu   pwr gtemp  mclk  pclk\\n# Idx     W     C   MHz   MHz\\n    0    69     -  5000  1590')\n"
+        + WAIT,
+        monkeypatch,
+    )
+    (sample,) = seen(1).samples
+    assert (sample.power_watts, sample.temperature_celsius, sample.sm_mhz) == (69.0, None, 1590.0)
+
+
+def test_a_tool_that_ends_or_talks_nonsense_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "nvidia-smi", "say('No devices were found'); sys.exit(6)", monkeypatch)
+    found = seen(1)
+    assert not found.samples and "nvidia-smi gave no sample: No devices were found" in found.why
+    assert found.unreliable == ()
+    put(tmp_path, "nvidia-smi", f"say({HEAD!r})\nsay({LINE.format(1)!r})", monkeypatch)
+    found = seen(2)
+    assert len(found.samples) == 1 and "nvidia-smi ended before the watch did" in found.why
+    assert found.why in found.unreliable
+    put(
+        tmp_path, "nvidia-smi", f"say({HEAD!r})\nsay({LINE.format(1)!r})\nsay('noon, 1')\n{WAIT}", monkeypatch
+    )
+    found = seen(2)
+    assert len(found.samples) == 1 and "nvidia-smi printed what cannot be read: line 2" in found.why
+    (tmp_path / "nvidia-smi").write_text("no program")
+    assert "nvidia-smi cannot be started" in seen(1).why
+
+
+def test_a_watch_that_ends_before_the_first_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "nvidia-smi", WAIT, monkeypatch)
+    with watch(0) as watched:
+        pass
+    assert watched.take().samples == () and "gave no sample: the watch ended" in watched.take().why
+
+
+def test_tegrastats_is_asked_on_a_jetson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "RAM 1/2MB GR3D_FREQ 98%@[1300,0] EMC_FREQ 0%@2133 tj@49.25C gpu@45.5C VDD_GPU_SOC 3205mW/2405mW VDD_IN 1mW/2mW"
+    put(
+        tmp_path,
+        "tegrastats",
+        f"assert sys.argv[1:] == ['--interval', '200']\nsay({line!r})\nsay('')\n{WAIT}",
+        monkeypatch,
+    )
+    found = seen(1, 0.2)
+    (sample,) = found.samples
+    assert found.source == "tegrastats" and sample.reasons is None
+    assert (sample.utilization_percent, sample.sm_mhz, sample.memory_mhz) == (98.0, 1300.0, 2133.0)
+    assert (sample.power_watts, sample.temperature_celsius) == (3.205, 45.5)
+
+
+def test_without_any_of_them_it_is_said_how_to_get_one() -> None:
+    found = seen(1)
+    assert (found.source, found.samples) == ("", ()) and "pip install nvidia-ml-py" in found.why
+    assert open_smi(GPU, 0.1) is None and open_tegrastats(0.1) is None and open_nvml(GPU, 0.1) is None
+
+
+def test_a_machine_without_that_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with watch(3) as watched:
+        assert "there is no cuda:3: 1 GPUs are visible" in watched.take().why
+    monkeypatch.setattr(telemetry, "_everything", lambda: ())
+    assert "no GPU is visible" in seen(1).why
+
+
+def test_nvml_finds_the_gpu_by_uuid_or_by_its_place() -> None:
+    nvml = PlayedNvml([Moment()])
+    assert open_nvml(GPU, 0.1, nvml) is not None
+    by_place = DetectedGpu(0, "NVIDIA H200", 90, None, "580", "", "0000:3b:00.0")
+    assert open_nvml(by_place, 0.1, nvml) is not None
+    elsewhere = DetectedGpu(0, "NVIDIA H200", 90, None, "580", "GPU-zzzz", "0000:99:00.0")
+    assert open_nvml(elsewhere, 0.1, nvml) is None
+
+
+def test_places_on_the_bus_are_compared_as_numbers() -> None:
+    assert short_bus_id("00000000:3B:00.0") == short_bus_id("0000:3b:00.0") == (0, 0x3B, 0, 0)
+    assert short_bus_id("3b:00.1") == (0, 0x3B, 0, 1) and short_bus_id("[N/A]") == ()
+
+
+def test_a_closed_source_starts_nothing() -> None:
+    source = LineSource("nothing", [["/nowhere/program"]], lambda: lambda line, seconds: None)
+    source.close()
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(sources.Ended, match="the watch ended before"):
+        list(source.samples(stop, 0.0))
+
+
+def test_a_watch_may_be_closed_twice_and_leaves_no_thread() -> None:
+    before = threading.active_count()
+    nvml = PlayedNvml([Moment()] * 3)
+    with watch(0, 0.001, nvml=nvml) as watched:
+        nvml.played.wait(SECONDS)
+        assert watched.take().samples
+    watched.close()
+    assert threading.active_count() == before
+    assert watched.take() == watched.take()
+
+
+def test_a_source_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    class Stuck:
+        name = "stuck"
+
+        def samples(self, stop: threading.Event, started: float) -> Iterator[telemetry.GpuSample]:
+            release.wait(SECONDS)
+            return iter(())
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(telemetry, "JOIN_SECONDS", 0.01)
+    watched = telemetry.Watch(Stuck(), "a GPU")
+    watched.close()
+    assert watched.take().why == "stuck did not answer in 0.01 s"
+    release.set()
