@@ -7,9 +7,9 @@ TensorRT. A plain run is enqueued between what is on the caller's stream and wha
 What is computed is the same graph as on the CPU, in CUDA's kernels: convolutions and matrix products in float32, without
 TF32. An fp16 or bf16 engine rounds their operands and results to its type by casts, and sums in float32. INT8 products
 are float32 sums of integers, in parts that the mantissa holds exactly. Engines of all these types are enqueued where
-their inputs and outputs are no 16-bit buffers; those are converted by the host, which waits. TF32 engines, which round the
-operands of single steps, and engines with plugins run step by step on the CPU. So times here are times of float32 kernels,
-whatever type was asked for. The only file of the emulator that imports PyCUDA.
+their inputs and outputs are no 16-bit buffers; those are converted by the host, which waits. TF32 engines, whose operands
+are rounded step by step, and engines with plugins are computed step by step from copies, and waited for. So times here are
+times of float32 kernels, whatever type was asked for. The only file of the emulator that imports PyCUDA.
 """
 
 from __future__ import annotations
@@ -240,7 +240,6 @@ class CudaDevice:
             found = self._lanes.get(program)
             if found is None:
                 data = program.whole_model().SerializeToString()
-
                 found = self._lanes[program] = Lanes(partial(self._make_lane, data))
             return found
 
