@@ -139,7 +139,11 @@ class Opened:
 
     def look(self, batch: int, outputs: Mapping[str, Array]) -> str | None:
         """Return how the rows of a batch are not as the frames alone."""
-        broken = compare_rows(BATCH_ONE, outputs, self.base, np.arange(batch) % FRAMES)
+        place = np.arange(batch) % FRAMES
+        if all(np.array_equal(v, v[:FRAMES][place], equal_nan=True) for v in outputs.values()):
+            place = place[:FRAMES]  # what is repeated is repeated bit for bit: one of each says all
+        kept = {name: values[: place.size] for name, values in outputs.items()}
+        broken = compare_rows(BATCH_ONE, kept, self.base, place)
         if broken is None:
             return None
         found = broken.measure

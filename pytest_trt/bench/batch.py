@@ -225,6 +225,11 @@ class Curve:
                 said.append(
                     f"at batch {first} it reaches {100 * share:.1f} % of the roofline: a gain of {1 / share:.1f} at most"
                 )
+        waited = [str(point.batch) for point in self.points if point.measurement.is_host_bound]
+        if waited:
+            said.append(
+                f"host-bound at batch {', '.join(waited)}: the device waited for enqueues, whose time is in that of the runs"
+            )
         return (*said, *judged.reasons, *([self.stopped] if self.stopped else ()))
 
     def section(self, title: str) -> dict[str, Any]:

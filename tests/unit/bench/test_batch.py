@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -216,6 +217,15 @@ def test_words_for_a_device_that_is_not_full_and_for_unreliable_points():
     assert few.describe()[0] == "unreliable: neither does the statement hold nor fail"
     row = make_section(few.section("Frames"))["rows"][0]
     assert row[-3:] == ["-", "0.1 %", "not warm"]
+
+
+def test_a_device_that_waited_for_the_host_is_told():
+    made = curve({1: 8, 2: 4, 4: 4})
+    slow = replace(made.points[0].measurement, enqueues=(9e-3,) * 20)
+    told = Curve((Point(1, slow), *made.points[1:])).describe()
+    assert told[1] == (
+        "host-bound at batch 1: the device waited for enqueues, whose time is in that of the runs"
+    )
 
 
 def test_plain_data_holds_each_measurement():
