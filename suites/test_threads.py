@@ -20,20 +20,13 @@ from pytest_trt import strategies
 from pytest_trt.check.crosstalk import THREADS, answer_alone, check_threads
 from pytest_trt.check.shared import check_shared
 from pytest_trt.fixtures import running_precision
+from pytest_trt.runtime.devices import executors
 from pytest_trt.session import session_of
 from pytest_trt.studies import attach
 
 from . import _threads
 from ._named import demand
 from ._relate import make_relate
-
-try:
-    from pytest_trt.runtime.devices import executors
-except ImportError:
-
-    def executors(rt):
-        return (rt,)
-
 
 pytestmark = pytest.mark.faq(2)
 

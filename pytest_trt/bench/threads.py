@@ -244,6 +244,7 @@ def measure_threads(
         frames=cases[0][0].rows,
         blocks=tuple(measured),
         wrong=tuple(wrong),
+        clock=HOST_CLOCK if rt.device != "cpu" else f"{HOST_CLOCK}; around the emulator's work, not a GPU",
     )
 
 

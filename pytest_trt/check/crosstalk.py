@@ -288,7 +288,8 @@ class _Owners:
                         raise UsageError(
                             f"row {row} of output {name!r} of run {place} is also row {before[1]} of run {before[0]}",
                             why="an answer that went astray between them would not show",
-                            mend="inputs that differ more, or a network with more outputs",
+                            mend="if the inputs are too much alike, take others, or a network with more outputs; if they are"
+                            " not, the lone context gave an old answer",
                         )
 
     def explain(self, place: int, run: int, base: Base, values: Array, name: str) -> str:

@@ -18,7 +18,7 @@ from pytest_trt.check.relations import Base, compare_rows
 from pytest_trt.check.workbench import Workbench
 from pytest_trt.emulator import faults
 from pytest_trt.emulator.faults import races
-from pytest_trt.errors import ExecutionError
+from pytest_trt.errors import ExecutionError, UsageError
 from pytest_trt.records import Settings
 from pytest_trt.runtime.load import discover
 from pytest_trt.runtime.session import Session
@@ -184,52 +184,48 @@ def test_devices_of_one_process():
     assert "thread 1" in devices(SHIPPED + "zeros_returned")[_threads.DEVICES]
 
 
-class Lax(Session):
-    """A session that lets two threads in, and says nothing or half."""
+class Lax:
+    """A session that refuses a second thread without a word, or in its own words."""
 
-    words = None
+    def __init__(self, session, words=None):
+        self.session, self.words = session, words
 
-    def _alone(self):
-        mine = super()._alone
+    def __getattr__(self, name):
+        method = getattr(self.session, name)
 
-        class Gate:
-            def __enter__(gate):
-                gate.real = mine()
-                try:
-                    return gate.real.__enter__()
-                except Exception as error:
-                    gate.real = None
-                    if self.words is not None:
-                        raise type(error)(self.words) from None
+        def call(*args):
+            try:
+                return method(*args)
+            except UsageError:
+                if self.words is not None:
+                    raise UsageError(self.words) from None
 
-            def __exit__(gate, *how):
-                return gate.real.__exit__(*how) if gate.real is not None else None
-
-        return Gate()
+        return call
 
 
-def sharing(kind, base):
-    with subject() as made, kind(made.rt, made.engine) as session:
-        return {name: wrong for name, wrong in shared.check_shared(session, base) if wrong is not None}
+def sharing(base, kind=lambda session: session):
+    with subject() as made, Session(made.rt, made.engine) as session:
+        rows = shared.check_shared(kind(session), base)
+        return {name: wrong for name, wrong in rows if wrong is not None}
 
 
 def test_a_context_that_two_threads_want(right):
-    assert sharing(Session, right[0]) == {}
+    assert sharing(right[0]) == {}
 
 
 def test_a_session_that_takes_a_second_thread(right):
-    found = sharing(Lax, right[0])
+    found = sharing(right[0], Lax)
     assert set(found) == {shared.REFUSED} and "run, enqueue, launch of a second" in found[shared.REFUSED]
 
 
 def test_a_refusal_that_names_nobody(right):
-    found = sharing(type("Mute", (Lax,), {"words": "this context is in use"}), right[0])
+    found = sharing(right[0], lambda session: Lax(session, "this context is in use"))
     assert set(found) == {shared.NAMED} and "are not both named" in found[shared.NAMED]
 
 
 def test_an_owner_that_is_disturbed(right):
     wrong = Base(right[0].feeds, right[1].got, {})
-    assert set(sharing(Session, wrong)) == {shared.UNDISTURBED}
+    assert set(sharing(wrong)) == {shared.UNDISTURBED}
 
 
 @pytest.fixture(scope="module")
