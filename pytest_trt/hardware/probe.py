@@ -108,13 +108,19 @@ def probe_nvml(nvml: Any = None) -> list[DetectedGpu]:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
             title, uuid = _text(nvml.nvmlDeviceGetName(handle)), _text(nvml.nvmlDeviceGetUUID(handle))
-            bus = _text(nvml.nvmlDeviceGetPciInfo(handle).busId)
-            found.append(_make(index, title, 10 * major + minor, driver, uuid, bus))
+            found.append(_make(index, title, 10 * major + minor, driver, uuid, _bus_of(nvml, handle)))
     except Exception:  # a GPU that fell off the bus: nvidia-smi may still tell of the others
         return []
     finally:
         nvml.nvmlShutdown()
     return found
+
+
+def _bus_of(nvml: Any, handle: Any) -> str:
+    try:
+        return _text(nvml.nvmlDeviceGetPciInfo(handle).busId)
+    except Exception:  # one that is on no bus
+        return ""
 
 
 def probe_smi() -> list[DetectedGpu]:

@@ -89,7 +89,14 @@ def test_nvml_tells_of_gpus(monkeypatch: pytest.MonkeyPatch, as_bytes: bool) -> 
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(as_bytes=as_bytes))
     (gpu,) = probe_nvml()
     assert (gpu.title, gpu.sm, gpu.driver, gpu.uuid) == ("NVIDIA H200", 90, "580.65", "GPU-dddd")
+    assert gpu.pci_bus_id == "00000000:3B:00.0"
     assert detect_cached() == (gpu,)
+
+
+def test_a_gpu_on_no_bus_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(fail_at="pci"))
+    (gpu,) = probe_nvml()
+    assert gpu.title == "NVIDIA H200" and gpu.pci_bus_id == ""
 
 
 @pytest.mark.parametrize("fail_at", ["init", "count", "name"])
