@@ -21,8 +21,6 @@ from tests.plugin.benches import (
 )
 from tests.plugin.conftest import Trt
 
-pytest.importorskip("pytest_benchmark")
-
 ANY = "\npytest_trt.benchmarking.find_mode = lambda session: 'any'\n"
 
 

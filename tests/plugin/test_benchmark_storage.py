@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 
 import pytest
 
-from tests.plugin.benches import PLAIN, PLUGIN, compare, compare_apart, give, prepare, store, stored
+from pytest_trt.cli import history
+from tests.plugin.benches import COLD, PLAIN, PLUGIN, compare, compare_apart, give, prepare, store, stored
 from tests.plugin.conftest import Trt
-
-pytest.importorskip("pytest_benchmark")
 
 ID = "emulator (tensorrt-10.13.3.9), as t4, onnxruntime "
 
@@ -54,7 +53,6 @@ def test_a_session_that_does_not_use_us_loads_nothing(trt: Trt) -> None:
     result = trt.run_apart(*PLUGIN, "-p", "trt", *args)
     assert result.parseoutcomes()["passed"] == 1
     assert "machine_info is different" not in result.stdout.str() + result.stderr.str()
-    assert sys.modules["numpy"]
 
 
 def test_without_anything_executing_there_is_no_id(trt: Trt) -> None:
@@ -97,3 +95,23 @@ def test_runs_that_were_stored_before_us_are_compared(trt: Trt) -> None:
     result = compare_apart(trt, "--benchmark-compare-fail=median:5%")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "Performance has regressed" in result.stderr.str()
+
+
+def test_the_history_command_reads_what_is_stored(trt: Trt, capsys: pytest.CaptureFixture[str]) -> None:
+    give(prepare(trt), wrong={"b": COLD})
+    store(trt)
+    (path,) = stored(trt)
+    data = json.loads(path.read_text(encoding="utf-8"))
+    for number in range(2, 31):
+        data["datetime"] = f"2030-01-{number:02}T00:00:00+00:00"
+        data["benchmarks"][0]["stats"]["median"] = 1e-3 * (1 + number % 3 / 300) * (1.1 if number > 20 else 1)
+        path.with_name(f"{number:04}_more.json").write_text(json.dumps(data), encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    history.add_arguments(parser)
+    assert history.run(parser.parse_args([str(trt.pytester.path / ".benchmarks"), "--fail"])) == 1
+    out = capsys.readouterr().out
+    assert f"[1] {data['machine_info']['trt']['id']}" in out
+    assert "+10.0 % at 2030-01-21 00:00, 0123456789..0123456789, noticed 6 runs on" in out
+    assert next(line for line in out.splitlines() if line.startswith("test_speed.py::test_b ")).split()[
+        2:4
+    ] == ["30", "0/30"]

@@ -7,8 +7,6 @@ import pytest
 from tests.plugin.benches import COLD, PLUGIN, compare, compare_apart, give, prepare, store
 from tests.plugin.conftest import Trt
 
-pytest.importorskip("pytest_benchmark")
-
 GATE = "--benchmark-compare-fail=median:5%"
 NONE = (
     "problem: --benchmark-compare-fail compared no benchmark of ours, and what cannot be judged is no pass: "

@@ -7,8 +7,6 @@ import pytest
 from tests.plugin.benches import PLUGIN, prepare
 from tests.plugin.conftest import Trt
 
-pytest.importorskip("pytest_benchmark")
-
 LINE = "  benchmarks, run with -m bench: 2 tests deselected"
 OTHER = """
     import pytest
