@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.plugin.conftest import Trt
+from tests.plugin.conftest import ROOT, Trt
 
 MODEL = """
 import numpy as np
@@ -174,3 +174,14 @@ def test_it(trt_session, trt_timer):
     result = run(bare_trt, body, *BENCHMARK)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*there is nothing to measure*"])
+
+
+def test_the_example_of_the_documents_runs_and_is_in_its_page(bare_trt: Trt) -> None:
+    example = (ROOT / "docs/examples/test_latency.py").read_text(encoding="utf-8")
+    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    assert example[example.index("def test_latency") :] in page
+    path = bare_trt.pytester.path / "out.json"
+    bare_trt.tests(example)
+    ours = ("-p", "pytest_trt.timing", "--trt-runtime=emulator", "--trt-precision=fp32,int8")
+    bare_trt.run(*ours, *BENCHMARK, f"--benchmark-json={path}").assert_outcomes(passed=2)
+    assert len(json.loads(path.read_text())["benchmarks"]) == 2
