@@ -62,15 +62,14 @@ class Benchmarks:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.deselected = 0
-        self.measured: dict[
-            str, tuple[str, ...]
-        ] = {}  # full name: why it is unreliable, empty for one that is not
-        self.stored: set[str] = set()  # full names of ours in the runs that are compared with
+        # Of ours, by full name: why what was measured is unreliable, empty where it is not; what the runs that are compared
+        # with have; what of it was unreliable then; what was compared in the end.
+        self.measured: dict[str, tuple[str, ...]] = {}
+        self.stored: set[str] = set()
         self.unreliable_before: dict[str, list[str]] = {}
         self.judged: set[str] = set()
-        self.others: list[
-            tuple[str, str]
-        ] = []  # ids, now and stored, that differ and were compared all the same
+        # Ids of machines, now and stored, that differ and were compared all the same.
+        self.others: list[tuple[str, str]] = []
 
     @property
     def session(self) -> Session:

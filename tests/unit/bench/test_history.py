@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from pytest_trt.bench import history
 from pytest_trt.bench.history import BASELINE, Point, Series, find_steps, load, machine_of, reasons_of
 
 OURS = {"machine_info": {"trt": {"id": "TensorRT 11.4"}}}
@@ -71,6 +72,12 @@ class TestSteps:
 
     def test_a_change_that_does_not_matter_is_none(self):
         assert find_steps(noise(40, 1.0, 1e-4) + noise(40, 1.01, 1e-4)) == ()
+
+    def test_sides_that_overlap_much_are_none(self, monkeypatch):
+        values = noise(40, 1.0, 0.05) + noise(40, 1.05, 0.05)
+        assert find_steps(values) == ()
+        monkeypatch.setattr(history, "SEPARATED", 0.5)
+        assert find_steps(values)
 
     def test_equal_values_before_and_after(self):
         (step,) = find_steps([1.0] * 20 + [1.05] * 10)

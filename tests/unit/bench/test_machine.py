@@ -63,6 +63,12 @@ def test_a_gpu_that_is_not_seen_is_not_told(monkeypatch):
     assert describe_machine("TensorRT 10.0", "cuda:3", "t4", emulated=False)["id"] == "TensorRT 10.0, t4"
 
 
+def test_a_runtime_without_a_device_has_its_class_alone():
+    assert (
+        describe_machine("TensorRT-RTX 1.7.1", "cpu", "t4", emulated=False)["id"] == "TensorRT-RTX 1.7.1, t4"
+    )
+
+
 def test_differences_name_the_parts():
     now = {"id": "a", "runtime": "TensorRT 10.0", "driver": "580"}
     assert find_differences(now, {"id": "b", "runtime": "TensorRT 10.0"}) == ["driver: 580 now, none stored"]
