@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from pytest_trt.errors import ExecutionError, OutOfMemoryError, UsageError
 from pytest_trt.runtime import cuda_errors
-from pytest_trt.runtime.driver import open_device
+from pytest_trt.runtime.driver import current_context, load_library, open_device
 from pytest_trt.runtime.ledger import Ledger, Live
 from pytest_trt.runtime.memory import Array, Buffer, Stream
 from pytest_trt.runtime.pinned import Block, PinnedPool
@@ -21,6 +22,9 @@ from pytest_trt.runtime.pinned import Block, PinnedPool
 # The memories whose contexts this thread has pushed, the innermost last; PyCUDA keeps a stack for each thread too.
 _entered = threading.local()
 _NOTHING = nullcontext()
+# What belongs to a lost device whose context cannot be entered any more: PyCUDA's destructors would enter it, and a C++
+# exception in a destructor ends the process.
+_unreachable: list[Any] = []
 
 
 class CudaBuffer:
@@ -120,6 +124,11 @@ class CudaMemory:
             if self._lost is None:
                 raise failed from error
 
+    @staticmethod
+    def _is_entered() -> bool:
+        """Return whether the block that this thread entered last really pushed its context."""
+        return bool(_entered.stack[-1][1])
+
     # Errors.
 
     def failure(self, what: str, why: Sequence[str]) -> ExecutionError:
@@ -197,6 +206,7 @@ class CudaMemory:
                 failed = self._told(f"memory of {self.title} cannot be freed", error)
                 if self._lost is None:
                     raise failed from error
+                _unreachable.append(_device(buffer).allocation)
         self.ledger.remove("buffers", buffer)
 
     def poison(
@@ -346,22 +356,33 @@ class CudaMemory:
         """Release the primary context, in the thread that made this; buffers and streams should be gone."""
         if self._is_closed:
             return
-        self.ledger.end(self.title)
+        self.ledger.begin_close()
         with self._active:
             with self._lock:
                 left = [block for blocks in self._staged.values() for block in blocks] + self._spoiled
                 self._staged.clear()
-                self._spoiled, self._ended = [], []
-            for block in left:
-                self._free_pinned(block)
+                self._spoiled = []
+            if self._is_entered():
+                for block in left:
+                    self._free_pinned(block)
+                self._ended = []
+                self._pool.close()
+            else:
+                _unreachable.extend((left, self._ended, self._pool))
             del left
-            self._pool.close()
         self._is_closed = True
+        before = current_context()
         try:
             self._context.detach()
         except self._error as error:
+            _unreachable.append(self._context)
             if self._lost is None:
                 raise self._told(f"{self.title} cannot be given back", error) from error
+        if (
+            current_context() != before
+        ):  # PyCUDA enters a context to detach it, and does not leave a primary one
+            load_library().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+        self.ledger.end_close(self.title)
 
 
 class _Piece:

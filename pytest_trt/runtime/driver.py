@@ -17,8 +17,14 @@ _IN_CONTAINER = "in a container: docker run --gpus all"
 
 
 @functools.cache
-def load_library() -> Any:
+def load_library(keeps_lock: bool = False) -> Any:
     """Return the library of the driver.
+
+    Parameters
+    ----------
+    keeps_lock : bool
+        Its functions are called with the interpreter's lock held: right for those that only enqueue or ask, where taking the lock
+        back from another thread can take a thousand times as long as the call.
 
     Raises
     ------
@@ -26,11 +32,21 @@ def load_library() -> Any:
         It does not load.
     """
     try:
-        return ctypes.CDLL(LIBRARY)
+        return (ctypes.PyDLL if keeps_lock else ctypes.CDLL)(LIBRARY)
     except OSError as error:
         raise DriverError(
             f"CUDA's driver library does not load: {error}", mend=f"{_INSTALL}; {_IN_CONTAINER}"
         ) from error
+
+
+def current_context() -> int:
+    """Return the handle of the context that is current in this thread; 0 where there is none, or no driver to ask."""
+    handle = ctypes.c_void_p()
+    try:
+        answer = load_library(keeps_lock=True).cuCtxGetCurrent(ctypes.byref(handle))
+    except DriverError:
+        return 0
+    return 0 if answer else handle.value or 0
 
 
 def load_pycuda() -> Any:

@@ -84,10 +84,11 @@ class _HostEvent:
 
 
 class _CudaEvent:
-    """An event of CUDA's driver; PyCUDA's do not tell their handle."""
+    """An event of CUDA's driver; PyCUDA's do not tell their handle. `quick` is the driver for calls that only enqueue."""
 
-    def __init__(self, driver: Any, memory: Memory) -> None:
+    def __init__(self, driver: Any, memory: Memory, quick: Any = None) -> None:
         self._driver, self._memory = driver, memory
+        self._quick = driver if quick is None else quick
         made = ctypes.c_void_p()
         self._demand(driver.cuEventCreate(ctypes.byref(made), 0), "cuEventCreate")
         self.handle: int = made.value or 0
@@ -101,20 +102,18 @@ class _CudaEvent:
 
     def record(self, stream: Stream) -> None:
         """Queue it behind the work of a stream."""
-        answer = self._driver.cuEventRecord(self._event, ctypes.c_void_p(stream.handle))
-        if answer:
-            self._demand(answer, "cuEventRecord")
+        self._demand(self._quick.cuEventRecord(self._event, ctypes.c_void_p(stream.handle)), "cuEventRecord")
 
     def hold(self, stream: Stream) -> None:
         """Let a stream wait on the device (CUDA Driver API, cuStreamWaitEvent)."""
         self._demand(
-            self._driver.cuStreamWaitEvent(ctypes.c_void_p(stream.handle), self._event, ctypes.c_uint(0)),
+            self._quick.cuStreamWaitEvent(ctypes.c_void_p(stream.handle), self._event, ctypes.c_uint(0)),
             "cuStreamWaitEvent",
         )
 
     def has_fired(self) -> bool:
         """Return whether it has."""
-        answer = int(self._driver.cuEventQuery(self._event))
+        answer = int(self._quick.cuEventQuery(self._event))
         if answer != _NOT_READY:
             self._demand(answer, "cuEventQuery")
         return answer != _NOT_READY
@@ -150,8 +149,11 @@ def open_event(rt: Runtime) -> Event:
     if memory is None:
         raise RuntimeMissingError(f"{rt.title} only builds here", mend="--trt-runtime=emulator")
     streams = getattr(rt.trt, "emulated_streams", None) if rt.emulated else None
+    if streams is not None:
+        return _HostEvent(streams, memory)
+    driver, quick = load_library(), load_library(keeps_lock=True)
     with memory.active():
-        return _CudaEvent(load_library(), memory) if streams is None else _HostEvent(streams, memory)
+        return _CudaEvent(driver, memory, quick)
 
 
 def wait(stream: Stream, event: Event) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from pytest_trt.errors import ExecutionError, RuntimeMissingError
+from pytest_trt.errors import ExecutionError
+from pytest_trt.runtime import cuda_errors
+from pytest_trt.runtime.driver import load_library
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.memory import Array
 from pytest_trt.runtime.session import POISON, Session
@@ -79,17 +81,12 @@ def load_driver(rt: Runtime) -> Any:
 
     Raises
     ------
-    RuntimeMissingError
+    DriverError
         There is none.
     """
-    if rt.emulated:
+    if rt.emulated and rt.device == "cpu":
         return EmulatedDriver(rt.trt.emulated_streams)
-    try:
-        return ctypes.CDLL("libcuda.so.1")
-    except OSError as error:
-        raise RuntimeMissingError(
-            f"the CUDA driver does not load: {error}", mend="run on a machine with a GPU"
-        ) from error
+    return load_library()
 
 
 class CapturedRun:
@@ -152,7 +149,8 @@ class CapturedRun:
     def _do(self, name: str, *arguments: Any, asked: bool = True) -> None:
         status = int(getattr(self._driver, name)(*arguments))
         if status and asked:
-            raise ExecutionError(f"{name} answered {status}", why="a CUresult, see cuda.h")
+            error = cuda_errors.of_code(status, self._driver)
+            raise self.session.memory.failure(f"{name} answered {status}", (str(error),))
 
     def run(self, inputs: Mapping[str, npt.ArrayLike], *, poison: int = POISON) -> dict[str, Array]:
         """Return the outputs of a replay on other inputs of the same shapes; outputs are poisoned before."""

@@ -78,10 +78,13 @@ class Ledger:
         """Have something done before the device is given back, the last one first."""
         self._at_close.append(act)
 
-    def end(self, title: str) -> None:
-        """Do what was to be done before the device is given back, and warn of what is alive then."""
+    def begin_close(self) -> None:
+        """Do what was to be done before the device is given back."""
         while self._at_close:
             self._at_close.pop()()
+
+    def end_close(self, title: str) -> None:
+        """Warn of what is alive now that the device was given back; the last step, since a warning may be an error."""
         words = self.live().words
         if words:
             warnings.warn(

@@ -225,7 +225,8 @@ class HostMemory:
         """Nothing to give back; what is alive is told all the same."""
         if not self._is_closed:
             self._is_closed = True
-            self.ledger.end("the memory of the emulated device")
+            self.ledger.begin_close()
+            self.ledger.end_close("the memory of the emulated device")
 
 
 def _host(buffer: Buffer) -> HostBuffer:

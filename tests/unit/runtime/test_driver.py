@@ -102,8 +102,10 @@ def test_the_library_of_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
     room.load_library.cache_clear()
-    monkeypatch.setattr(ctypes, "CDLL", lacks)
-    with pytest.raises(DriverError, match=r"libcuda\.so\.1: cannot open") as caught:
-        room.load_library()
-    assert "--gpus all" in str(caught.value.mend)
+    for kind in ("CDLL", "PyDLL"):
+        monkeypatch.setattr(ctypes, kind, lacks)
+    for keeps_lock in (False, True):
+        with pytest.raises(DriverError, match=r"libcuda\.so\.1: cannot open") as caught:
+            room.load_library(keeps_lock)
+        assert "--gpus all" in str(caught.value.mend)
     room.load_library.cache_clear()

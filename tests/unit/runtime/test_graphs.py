@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_trt.errors import RuntimeMissingError
+from pytest_trt.errors import DriverError
 from pytest_trt.records import Settings
 from pytest_trt.runtime import graphs
 from pytest_trt.runtime.load import Runtime, discover
@@ -35,6 +35,8 @@ def test_a_machine_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def lacks(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
+    graphs.load_library.cache_clear()
     monkeypatch.setattr(ctypes, "CDLL", lacks)
-    with pytest.raises(RuntimeMissingError, match="cannot open shared object"):
-        graphs.load_driver(fake(emulated=False))
+    for emulated in (False, True):
+        with pytest.raises(DriverError, match="cannot open shared object"):
+            graphs.load_driver(fake(emulated=emulated, device="cuda:0"))
