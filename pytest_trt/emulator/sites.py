@@ -89,12 +89,26 @@ class Site:
     now.
     """
 
-    def __init__(self, kind: str, precision: str, gpu: str, rng: np.random.Generator, **fields: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        precision: str,
+        gpu: str,
+        rng: np.random.Generator | Sequence[int],
+        **fields: Any,
+    ) -> None:
         self.kind = kind
         self.precision = precision
         self.gpu = gpu
-        self.rng = rng
+        self._rng = rng
         self.__dict__.update(fields)
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The random numbers of the site; made when they are asked for, which few faults do."""
+        if not isinstance(self._rng, np.random.Generator):
+            self._rng = np.random.default_rng(self._rng)
+        return self._rng
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"a site of kind {self.__dict__.get('kind')!r} has no field {name!r}")
@@ -134,13 +148,13 @@ class Faults:
         with self._lock:
             # Nothing is computed at an enqueue: what faults draw later does not depend on how often one was asked.
             self._count += kind != "enqueue"
-            rng = np.random.default_rng([*self._seed, self._count, *([1] if kind == "enqueue" else [])])
-        site = Site(kind, precision, self._gpu, rng, memory=self._memory, **fields)
+            seed = [*self._seed, self._count, *([1] if kind == "enqueue" else [])]
+        site = Site(kind, precision, self._gpu, seed, memory=self._memory, **fields)
         return site, [fault(site) for fault in self._faults]
 
     def hear(self, kind: str, **fields: Any) -> Site:
         """Return a `log` or `profile` site after every fault has seen it; the random numbers of the others stay as they are."""
-        site = Site(kind, "", self._gpu, np.random.default_rng(self._seed), memory=self._memory, **fields)
+        site = Site(kind, "", self._gpu, self._seed, memory=self._memory, **fields)
         for fault in self._faults:
             fault(site)
         return site
