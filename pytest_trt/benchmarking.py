@@ -34,11 +34,6 @@ def register(config: pytest.Config) -> None:
         config.pluginmanager.register(Benchmarks(config), NAME)
 
 
-def find_mode(session: Session) -> str:
-    """Return `same` (only runs of one machine are compared) or `any`, as `--trt-compare` says."""
-    return str(getattr(session.settings, "compare", "same"))
-
-
 def is_asked_for(config: pytest.Config, item: pytest.Item) -> bool:
     """Return whether a benchmark was asked for: by `-m`, by `--benchmark-only`, or its file stands on the command line."""
     if re.search(rf"\b{MARKER}\b", config.getoption("markexpr", "") or ""):
@@ -157,7 +152,7 @@ class Benchmarks:
         now = machine_info.get(KEY) or self._describe(machine_info)
         if not now or now["id"] == stored["id"]:
             return
-        if find_mode(self.session) != "any":
+        if self.session.settings.compare != "any":
             raise pytest.UsageError(str(_refusal(now, stored, storage)))
         self.others.append((now["id"], stored["id"]))
 

@@ -254,6 +254,14 @@ OPTIONS: tuple[Option, ...] = (
         parse_product,
     ),
     Option(
+        "--trt-compare",
+        "trt_compare",
+        "compare",
+        "WHICH",
+        "which stored runs --benchmark-compare compares with: same (of the same machine id), any; default same",
+        one_of(("same", "any")),
+    ),
+    Option(
         "--trt-cache-dir",
         "trt_cache_dir",
         "cache_dir",

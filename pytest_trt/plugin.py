@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt import hookspecs, logs, markers, options, upgrades
+from pytest_trt import benchmarking, hookspecs, logs, markers, options, upgrades
 from pytest_trt.collecting import deselect, multiply, read_marks, rewrites
 from pytest_trt.errors import SettingsError
 from pytest_trt.fixtures import (
@@ -33,6 +33,8 @@ from pytest_trt.report.ledger import CLAIMS, MISSING, PROPERTY
 from pytest_trt.session import KEY, Running, Session, precision_of, session_of
 from pytest_trt.studies import trt_accuracy, trt_audit, trt_fp16_report, trt_lint
 from pytest_trt.summary import Summary
+from pytest_trt.telemetry import trt_telemetry
+from pytest_trt.timing import pytest_itemcollected, trt_profile, trt_timer
 from pytest_trt.xdist import (
     NOT_RUN,
     is_worker,
@@ -50,6 +52,7 @@ __all__ = [
     "context",
     "engine",
     "pytest_configure_node",
+    "pytest_itemcollected",
     "pytest_load_initial_conftests",
     "stream",
     "trt_accuracy",
@@ -66,10 +69,13 @@ __all__ = [
     "trt_layers",
     "trt_lint",
     "trt_precision",
+    "trt_profile",
     "trt_runtime",
     "trt_session",
     "trt_settings",
     "trt_stream",
+    "trt_telemetry",
+    "trt_timer",
 ]
 
 
@@ -97,6 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Summary(session), "trt-summary")
         upgrades.register(config)
     logs.register(config)
+    benchmarking.register(config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -112,6 +112,7 @@ class Settings:
     golden: str = "check"
     golden_dir: str | None = None
     golden_from: str | None = None
+    compare: str = "same"
     claims: tuple[str, ...] = ()
     case: str | None = None
     given: frozenset[str] = frozenset()

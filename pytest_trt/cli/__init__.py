@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pytest_trt import __version__
-from pytest_trt.cli import bite, claims, golden, layers, lint, nodes, table
+from pytest_trt.cli import bite, claims, golden, history, layers, lint, nodes, table
 from pytest_trt.errors import TrtError
 
 
@@ -29,6 +29,7 @@ _COMMANDS: Mapping[str, tuple[Command, str]] = {
     "bite": (bite, "measure how many injected faults are caught"),
     "claims": (claims, "the claims of the FAQ and the public bugs, with the last results"),
     "golden": (golden, "look at goldens, compare, verify, prune and accept them"),
+    "history": (history, "the runs that pytest-benchmark stored, and whether a time has changed for good"),
     "lint": (lint, "advice on an ONNX graph, without any TensorRT"),
     "layers": (layers, "the type of each layer of an engine"),
     "nodes": (nodes, "which node cases of onnx a TensorRT supports"),
