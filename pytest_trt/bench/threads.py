@@ -23,7 +23,7 @@ import numpy as np
 from pytest_trt.bench.stability import Steadiness, judge_steadiness
 from pytest_trt.check.concurrent import run_in_threads
 from pytest_trt.check.crosstalk import START_SECONDS, Cases, explain_wrong
-from pytest_trt.check.relations import Base
+from pytest_trt.check.relations import Base, compare_rows
 from pytest_trt.errors import ExecutionError, UsageError
 from pytest_trt.runtime.events import Event, open_event
 from pytest_trt.runtime.load import Runtime
@@ -279,7 +279,7 @@ class _Worker:
                     lanes.append(self._loop(rounds, in_flight))
                     gate.wait()  # nobody copies or compares while another one is timed
                     got = take()
-                    if any(not _same(values, now.got[name]) for name, values in got.items()):
+                    if compare_rows(OUTPUTS, got, now) is not None:
                         wrong.append((now, got))
         except threading.BrokenBarrierError:
             return None
@@ -308,10 +308,6 @@ class _Worker:
         end.synchronize()
         waits = tuple(after - before for before, after in pairwise(times))
         return Lane(times[0], times[-1], waits, end.seconds_since(begin))
-
-
-def _same(got: Any, want: Any) -> bool:
-    return bool(got.shape == want.shape and got.tobytes() == want.tobytes())
 
 
 def check_throughput(measured: Throughput) -> Iterator[tuple[str, str | None]]:

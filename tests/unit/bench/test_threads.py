@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pytest_trt.bench import threads as bench
 from pytest_trt.bench.threads import Block, Lane, Throughput, check_throughput, measure_threads
 from pytest_trt.check.crosstalk import answer_alone, deal
 from pytest_trt.errors import ExecutionError, UsageError
+from pytest_trt.numerics.bounds import Bound, widen
 from pytest_trt.records import Settings
 from pytest_trt.runtime.build import BuildRequest, build_plan
 from pytest_trt.runtime.load import discover
@@ -156,3 +158,15 @@ def test_threads_that_do_not_come_together(engine, monkeypatch):
     monkeypatch.setattr(bench, "run_in_threads", lambda works: [works[0]()])
     with pytest.raises(ExecutionError, match="did not come together"):
         measure_threads(*engine, cases(engine, 2), rounds=1)
+
+
+def test_answers_may_differ_within_their_limits(engine):
+    """Another context may run another kernel; where the lone answers come without limits, bits are compared."""
+    made = cases(engine, 1)
+    off = [replace(base, got={"y": np.nextafter(base.got["y"], np.float32(np.inf))}) for base in made[0]]
+    wide = [
+        replace(base, limits={"y": widen(Bound.exact(base.got["y"].astype("f8"), "fp32"), 1e-3)})
+        for base in off
+    ]
+    assert set(wrong(measure_threads(*engine, [off], rounds=1, blocks=1))) == {bench.OUTPUTS}
+    assert wrong(measure_threads(*engine, [wide], rounds=1, blocks=1)) == {}
