@@ -177,6 +177,7 @@ def _gpu(index: int, title: str, uuid: str, bus: str) -> DetectedGpu:
 
 TWINS = (_gpu(0, "A100", "GPU-aaaa", "00000000:07:00.0"), _gpu(1, "A100", "GPU-bbbb", "00000000:0F:00.0"))
 MIXED = (_gpu(0, "T4", "GPU-aaaa", "00000000:07:00.0"), _gpu(1, "A100", "GPU-bbbb", "00000000:0F:00.0"))
+JETSON = (_gpu(0, "Orin (nvgpu)", "", ""),)
 SHOW, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 # GPUs, ordinal, place on the bus, environment; the UUID that is meant, or None where nobody can know.
 PLACES = (
@@ -193,6 +194,7 @@ PLACES = (
     (MIXED, 0, "0000:0f:00.0", {}, "GPU-bbbb"),
     (MIXED, 1, "0000:07:00.0", {SHOW: "1,0"}, "GPU-aaaa"),
     (MIXED, 0, "0000:99:00.0", {ORDER: "PCI_BUS_ID"}, None),
+    (JETSON, 0, "0000:00:00.0", {}, ""),
 )
 
 

@@ -134,7 +134,7 @@ def choose(
     gpus : tuple of DetectedGpu
         All of the machine, in PCI bus order.
     pci_bus_id : str
-        What CUDA says of the device; then nothing else is asked.
+        What CUDA says of the device; then nothing else is asked where the places of all GPUs are known.
     environ : mapping of str to str, optional
         Default: that of the process.
 
@@ -147,8 +147,11 @@ def choose(
     environ = os.environ if environ is None else environ
     if pci_bus_id:
         wanted = short_bus_id(pci_bus_id)
-        found = (gpu for gpu in gpus if gpu.pci_bus_id and short_bus_id(gpu.pci_bus_id) == wanted)
-        return next(found, f"no GPU at {pci_bus_id} among those that the driver tells of")
+        found = [gpu for gpu in gpus if gpu.pci_bus_id and short_bus_id(gpu.pci_bus_id) == wanted]
+        if found:
+            return found[0]
+        if gpus and all(gpu.pci_bus_id for gpu in gpus):  # that of a Jetson is on no bus
+            return f"no GPU at {pci_bus_id} among those that the driver tells of"
     named = environ.get("CUDA_VISIBLE_DEVICES")
     visible = select_visible(gpus, named)
     if not 0 <= ordinal < len(visible):

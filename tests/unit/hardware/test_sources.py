@@ -13,7 +13,7 @@ from pytest_trt.hardware import sources, telemetry
 from pytest_trt.hardware.probe import DetectedGpu
 from pytest_trt.hardware.sources import LineSource, open_nvml, open_smi, open_tegrastats, short_bus_id
 from pytest_trt.hardware.telemetry import Telemetry, watch
-from suites._watched import Moment, PlayedNvml
+from suites._watched import IS_LOST, NOT_SUPPORTED, Moment, NvmlError, PlayedNvml
 
 SECONDS = 30.0
 GPU = DetectedGpu(0, "NVIDIA H200", 90, None, "580", "GPU-aaaa", "00000000:3B:00.0")
@@ -217,3 +217,31 @@ def test_a_source_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch)
     watched.close()
     assert watched.take().why == "stuck did not answer in 0.01 s"
     release.set()
+
+
+def test_a_program_that_does_not_go_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "STOP_SECONDS", 0.2)
+    deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsay({HEAD!r})\nsay({LINE.format(1)!r})"
+    put(tmp_path, "nvidia-smi", f"{deaf}\nwhile True: say({LINE.format(2)!r})", monkeypatch)
+    found = seen(2)
+    assert len(found.samples) >= 2 and found.why == ""
+
+
+def test_nvml_with_one_trouble_tells_the_rest() -> None:
+    nvml = PlayedNvml([Moment(milliwatts=NvmlError(NOT_SUPPORTED)), Moment(sm=NvmlError(IS_LOST))])
+    with watch(0, 0.001, nvml=nvml) as watched:
+        nvml.played.wait(SECONDS)
+    found = watched.take()
+    assert found.samples[0].power_watts is None and found.samples[0].sm_mhz == 1980.0
+    assert len(found.samples) == 1 and "NVML lost the GPU: GPU is lost" in found.why
+
+
+def test_everything_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.undo()
+    monkeypatch.setattr(telemetry, "find_all", lambda: asked.append(1) or (GPU,))
+    telemetry._everything.cache_clear()
+    try:
+        assert telemetry._everything() == telemetry._everything() == (GPU,) and len(asked) == 1
+    finally:
+        telemetry._everything.cache_clear()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_trt.errors import InputError
 from pytest_trt.hardware.smi import EVENT_FIELDS, FIELDS, SmiSample, read_smi, write_smi
-from pytest_trt.hardware.tegrastats import read_tegrastats
+from pytest_trt.hardware.tegrastats import gpu_sample, read_tegrastats
 from pytest_trt.hardware.throttle import REASONS, name_reasons, spoils
 
 LINE = "2024/05/31 12:00:00.123, 97 %, 1590 MHz, 5000 MHz, 69.51 W, 71, 0x0000000000000048"
@@ -35,6 +35,8 @@ PIECES = st.sampled_from(
         "GR3D_FREQ ",
         "5%",
         "@[305,305]",
+        "@[314, 314]",
+        "GR3D2_FREQ ",
         "@76",
         " gpu@45.5C",
         " VDD_IN 1mW/2mW",
@@ -111,3 +113,14 @@ def test_refusals_name_line_and_value():
 def test_records_travel_between_processes():
     for record in (*read_smi(LINE + "\n"), *read_tegrastats("RAM 1/2MB gpu@3C VDD_IN 1mW/2mW")):
         assert pickle.loads(pickle.dumps(record)) == record
+
+
+def test_a_jetson_line_tells_of_its_gpu():
+    (line,) = read_tegrastats(
+        "RAM 1/2MB GR3D_FREQ 7%@[0,0] EMC_FREQ 1%@665 tj@46.5C VDD_CPU_GPU_CV 900mW/800mW"
+    )
+    found = gpu_sample(line, 1.5)
+    assert (found.seconds, found.utilization_percent, found.sm_mhz) == (1.5, 7.0, None)
+    assert (found.memory_mhz, found.power_watts, found.temperature_celsius) == (665.0, 0.9, 46.5)
+    (bare,) = read_tegrastats("RAM 1/2MB GR3D_FREQ @[314, 315] CPU [1%@2]")
+    assert gpu_sample(bare, 0.0).sm_mhz == 315.0 and gpu_sample(bare, 0.0).power_watts is None
