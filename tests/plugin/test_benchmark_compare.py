@@ -64,7 +64,8 @@ def test_any_compares_and_says_so(trt: Trt) -> None:
         ]
     )
     give(trt, a=2e-3)
-    assert compare_apart(trt, "--benchmark-compare-fail=median:5%").ret == pytest.ExitCode.TESTS_FAILED
+    gate = ("--benchmark-compare-fail=median:5%", "--trt-compare=any")
+    assert compare_apart(trt, *gate).ret == pytest.ExitCode.TESTS_FAILED
 
 
 def test_off_compares_nothing_of_ours(trt: Trt) -> None:
