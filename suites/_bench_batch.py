@@ -10,7 +10,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.bench.batch import Curve, doublings, sweep
-from pytest_trt.bench.measure import Measurement, measure_session
+from pytest_trt.bench.measure import ROUNDS, Measurement, measure_session
 from pytest_trt.bench.roofline import Device, Roofline, count_work, device_for, roofline
 from pytest_trt.bench.timer import modelled
 from pytest_trt.check.relations import BATCH_ONE, Base, compare_rows
@@ -120,6 +120,11 @@ def is_modelled(rt: Runtime) -> bool:
     return rt.emulated and rt.device == "cpu"
 
 
+def rounds_of(rt: Runtime) -> int:
+    """Return how many rounds a measurement takes."""
+    return ROUNDS_MODELLED if is_modelled(rt) else ROUNDS
+
+
 def limit_of(rt: Runtime, settings: Settings) -> int:
     """Return the largest batch that a budget allows."""
     return (LIMITS if is_modelled(rt) else LIMITS_GPU)[settings.budget]
@@ -162,7 +167,7 @@ class Opened:
     def measure(self, session: Session) -> Measurement:
         """Measure a session with the GPU watched, if there is one."""
         if is_modelled(self.rt):
-            return measure_session(session, rounds=ROUNDS_MODELLED)
+            return measure_session(session, rounds=rounds_of(self.rt))
         with watch(int(self.rt.device.rpartition(":")[2])) as seen:
             return measure_session(session, watch=seen)
 

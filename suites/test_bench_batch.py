@@ -20,7 +20,7 @@ from pytest_trt.bench.batch import UNRELIABLE
 from pytest_trt.session import session_of
 from pytest_trt.studies import attach
 
-from ._bench_batch import NETS, Limits, is_modelled, limit_of, network, opened, study
+from ._bench_batch import NETS, Limits, is_modelled, limit_of, network, opened, rounds_of, study
 from ._named import demand
 
 pytestmark = [pytest.mark.bench, pytest.mark.faq(6)]
@@ -56,6 +56,11 @@ def test_time_of_a_batch(trt_runtime, trt_precision, trt_timer, known, name, bat
     bench = session_of(request.config).workbench
     with opened(bench, network(name, trt_runtime), trt_precision, batch, known) as one:
         wrong = one.look(batch, one.session.run(one.net.frames(batch)))
-        timed = trt_timer(one.session, batch=batch, label=f"{name} network, batch {batch}, {trt_precision}")
+        timed = trt_timer(
+            one.session,
+            batch=batch,
+            rounds=rounds_of(trt_runtime),
+            label=f"{name} network, batch {batch}, {trt_precision}",
+        )
     demand(one.checked(wrong), request)
     assert timed.reliable or not is_modelled(trt_runtime), timed.reasons
