@@ -22,6 +22,8 @@ SMI_MILLISECONDS = 100  # what nvidia-smi and tegrastats keep up with; NVML is a
 STOP_SECONDS = 5.0
 # NVML API Reference, "nvmlReturn_enum_t": uninitialized, driver not loaded, GPU is lost, reset required.
 LOST = frozenset({1, 9, 15, 16})
+# The newer name from driver 535 on; a newer pynvml has it over an older driver too, which then refuses.
+REASONS = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
 
 
 class Ended(Exception):
@@ -58,9 +60,6 @@ class NvmlSource:
 
     def __init__(self, nvml: Any, handle: Any, interval_seconds: float) -> None:
         self._nvml, self._handle, self._interval = nvml, handle, interval_seconds
-        # From driver 535 on the newer name; nvidia-ml-py before 12.535 has the older alone.
-        names = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
-        self._reasons = next((name for name in names if hasattr(nvml, name)), names[-1])
 
     def samples(self, stop: Event, started: float) -> Iterator[GpuSample]:
         """Yield a sample now, one each interval, and one at the end."""
@@ -89,7 +88,7 @@ class NvmlSource:
             _number(self._ask("nvmlDeviceGetClockInfo", getattr(nvml, "NVML_CLOCK_MEM", 2))),
             None if power is None else power / 1000,
             _number(self._ask("nvmlDeviceGetTemperature", getattr(nvml, "NVML_TEMPERATURE_GPU", 0))),
-            self._ask(self._reasons),
+            next((mask for mask in map(self._ask, REASONS) if mask is not None), None),
         )
 
     def close(self) -> None:

@@ -236,6 +236,18 @@ def test_nvml_with_one_trouble_tells_the_rest() -> None:
     assert len(found.samples) == 1 and "NVML lost the GPU: GPU is lost" in found.why
 
 
+def test_an_older_driver_under_a_newer_pynvml_is_asked_by_the_older_name() -> None:
+    nvml = PlayedNvml([Moment(reasons=0x8)], "Throttle")
+
+    def refuse(handle: object) -> int:
+        raise NvmlError(13)  # function not found
+
+    nvml.nvmlDeviceGetCurrentClocksEventReasons = refuse  # type: ignore[attr-defined]
+    with watch(0, 0.001, nvml=nvml) as watched:
+        nvml.played.wait(SECONDS)
+    assert watched.take().reasons == 0x8
+
+
 def test_everything_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.undo()
