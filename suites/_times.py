@@ -135,13 +135,13 @@ def check_events(rt: Runtime) -> Iterator[Checked]:
     """Yield what holds of events around enqueues, and of what a measurement with them writes."""
     with ExitStack() as held:
         bench = _Bench(rt, held)
-        session = bench.plain_session(BATCHES[0])
+        session, other = (bench.plain_session(BATCHES[0]) for _ in range(2))
         block = _Block(session, held)
         yield trust.EVENTS_TELL_LOOP, _find_other_loop(block)
-        yield trust.IDLE_UNTIMED, _find_busy_idleness(block)
+        yield trust.IDLE_UNTIMED, _find_busy_idleness(block, other.stream)
         with modelled(rt):
             yield trust.EVENTS_ADD_UP, _find_lost_runs(block)
-            yield trust.TIMED_OUTPUTS, _find_other_outputs(bench.plain_session(BATCHES[0]))
+            yield trust.TIMED_OUTPUTS, _find_other_outputs(other)
 
 
 def take_profile(rt: Runtime) -> Profile:
@@ -149,7 +149,7 @@ def take_profile(rt: Runtime) -> Profile:
     with ExitStack() as held, modelled(rt):
         bench = _Bench(rt, held)
         batch = BATCHES[0] if name_clock(rt) != CUDA_EVENTS else BATCHES[-1]
-        return profile_session(bench.plain_session(batch))
+        return profile_session(bench.plain_session(batch), runs=ROUNDS)
 
 
 def check_layer_sum(profile: Profile) -> Iterator[Checked]:
@@ -170,7 +170,7 @@ class _Block:
         self.on_gpu = name_clock(session.rt) == CUDA_EVENTS
         self._begin, self._end = (held.enter_context(event_on(session.rt)) for _ in range(2))
         self.runs = 1
-        seconds = min(self.take()[0] for _ in range(ROUNDS))
+        seconds = min(self.take()[0] for _ in range(WARM_UP))
         self.runs = count_runs(seconds, LOOP_SECONDS if self.on_gpu else LOOP_SECONDS_ON_CPU)
 
     def take(self, runs: int = 0) -> tuple[float, float]:
@@ -201,9 +201,14 @@ class _Block:
             return device - enqueued
 
 
-def _closest(take: Callable[[], float], want: float) -> float:
-    """Return, of some tries, what comes closest: what disturbs a try is in it alone, what is wrong in each."""
-    return min((take() for _ in range(ROUNDS)), key=lambda got: abs(got - want))
+def _first_within(take: Callable[[], float], low: float, high: float) -> tuple[bool, float]:
+    """Return whether one of some tries lies within two limits, and the last: what disturbs a try is in it alone."""
+    got = math.nan
+    for _ in range(ROUNDS):
+        got = take()
+        if low <= got <= high:
+            return True, got
+    return False, got
 
 
 def _find_other_loop(block: _Block) -> str | None:
@@ -216,8 +221,8 @@ def _find_other_loop(block: _Block) -> str | None:
     low, high = (
         (1 - LOOP_SHARE, 1 + LOOP_SHARE) if block.on_gpu else (trust.LEAST_OF_HOST, trust.MOST_OF_HOST)
     )
-    got = _closest(share, 1.0)
-    if low <= got <= high:
+    is_fine, got = _first_within(share, low, high)
+    if is_fine:
         return None
     return f"the events around {block.runs} enqueues tell {100 * got:.3g} % of the time that the host took for them"
 
@@ -230,29 +235,26 @@ def _find_lost_runs(block: _Block) -> str | None:
         once, twice = block.take()[0], block.take(2 * block.runs)[0]
         return twice / once if once > 0 else math.inf
 
-    got = _closest(ratio, 2.0)
-    return None if abs(got / 2 - 1) <= share else f"twice the runs take {got:.4g} times as long, in each try"
+    is_fine, got = _first_within(ratio, 2 * (1 - share), 2 * (1 + share))
+    return None if is_fine else f"twice the runs take {got:.4g} times as long, in the last of {ROUNDS} tries"
 
 
-def _find_busy_idleness(block: _Block) -> str | None:
-    """Return that a stream without work has its events as far apart as the work of another stream."""
-    memory = block.session.memory
-    idle = memory.create_stream()
-    try:
-        beside = min(block.take_beside(idle) for _ in range(ROUNDS))
-        share = beside / max(block.take()[0] for _ in range(ROUNDS))
-    finally:
-        with memory.active():
-            memory.destroy_stream(idle)
-            del idle
-    if share <= MOST_IDLE:
+def _find_busy_idleness(block: _Block, idle: Stream) -> str | None:
+    """Return that a stream without work has its events as far apart as the work of another stream, in each try."""
+
+    def share() -> float:
+        whole = block.take()[0]
+        return block.take_beside(idle) / whole if whole > 0 else math.inf
+
+    is_fine, got = _first_within(share, -math.inf, MOST_IDLE)
+    if is_fine:
         return None
-    return f"two events on an idle stream are {100 * share:.3g} % as far apart as those around another stream's work"
+    return f"two events on an idle stream are {100 * got:.3g} % as far apart as those around another stream's work"
 
 
 def _find_other_outputs(session: Session) -> str | None:
     try:
-        measure_session(session)
+        measure_session(session, rounds=ROUNDS)
     except ConformanceError as error:
         return "; ".join((error.what, *error.why))
     return None
