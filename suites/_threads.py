@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_trt.check.concurrent import trials_for
+from pytest_trt.check.concurrent import open_session, trials_for
 from pytest_trt.check.crosstalk import Cases, Hammered, answer_alone, deal, describe_power, hammer
 from pytest_trt.check.relations import Base
 from pytest_trt.check.subject import Subject
@@ -62,7 +62,7 @@ def check_shapes(
         answer_alone(subject.rt, subject.engine, small_integers(shapes_of(case, batches), seed)), threads
     )
     with ExitStack() as held:
-        sessions = [held.enter_context(Session(subject.rt, subject.engine)) for _ in range(threads)]
+        sessions = [held.enter_context(open_session(subject, place)) for place in range(threads)]
         yield SHAPES, _told(hammer(sessions, cases, runs), tell)
 
 

@@ -87,7 +87,7 @@ def check_contexts(
     sessions: list[Session] = []
     try:
         for place in range(len(bases)):
-            sessions.append(_session(subject, place))
+            sessions.append(open_session(subject, place))
         yield TURNS, _take_turns(sessions, bases)
         yield THREADS, _in_threads(sessions, bases, math.ceil(trials / len(sessions)))
         sessions.pop().close()
@@ -97,7 +97,11 @@ def check_contexts(
             session.close()
 
 
-def _session(subject: Subject, place: int) -> Session:
+def open_session(subject: Subject, place: int) -> Session:
+    """Return a session on a context of its own, on an optimization profile of its own where the engine has enough of them.
+
+    TensorRT up to 8.6 wants one profile for each context with dynamic shapes (TensorRT documentation, "Optimization Profiles").
+    """
     profiles = int(subject.engine.num_optimization_profiles)
     return Session(subject.rt, subject.engine, profile_index=(place + 1) % profiles if profiles > 1 else 0)
 
@@ -146,7 +150,7 @@ def _churn(subject: Subject, sessions: Sequence[Session], bases: Sequence[Base])
     def churn() -> Broken | None:
         try:
             for _ in range(CHURNED):
-                with _session(subject, len(sessions)) as session:
+                with open_session(subject, len(sessions)) as session:
                     broken = compare_rows(CHURN, session.run(bases[-1].feeds), bases[-1])
                 if broken is not None:
                     return broken

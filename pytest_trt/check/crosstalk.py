@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_trt.check.concurrent import MISSED, RARE, run_in_threads, trials_for
+from pytest_trt.check.concurrent import MISSED, RARE, open_session, run_in_threads, trials_for
 from pytest_trt.check.relations import Base, Broken, compare_rows, first_broken
 from pytest_trt.check.subject import Subject
 from pytest_trt.errors import UsageError
@@ -217,7 +217,7 @@ def check_threads(
 
 
 def _sessions(subject: Subject, count: int, held: ExitStack) -> list[Session]:
-    return [held.enter_context(Session(subject.rt, subject.engine)) for _ in range(count)]
+    return [held.enter_context(open_session(subject, place)) for place in range(count)]
 
 
 def _in_flight(sessions: Sequence[Session], bases: Sequence[Base]) -> Broken | None:
@@ -247,7 +247,7 @@ def _short_lived(subject: Subject, cases: Cases) -> Broken | None:
     def live(place: int) -> Broken | None:
         start.wait()
         for life in range(LIVES):
-            with Session(subject.rt, subject.engine) as session:
+            with open_session(subject, place) as session:
                 for base in cases[place]:
                     got = session.run(base.feeds)
                     broken = compare_rows(SHORT_LIVED, got, base)
