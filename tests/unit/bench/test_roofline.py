@@ -135,6 +135,21 @@ def test_what_depends_on_values_is_named_and_not_counted():
     assert work.unfused_bytes == 2 * 40 * 4 and work.flops == 0
 
 
+def test_an_operator_of_its_own_leaves_its_output_unknown():
+    made = model(
+        [helper.make_node("Own", ["x"], ["y"], domain="own")], {"x": [4]}, {"y": (TensorProto.FLOAT, 1)}
+    )
+    made.opset_import.append(helper.make_opsetid("own", 1))
+    work = count_work(made, {"x": (4,)})
+    assert work.unknown == ("y",) and work.compulsory_bytes == 4 * 4
+
+
+def test_a_weight_that_is_an_input_as_well_needs_no_shape():
+    made = conv_model()
+    made.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [8, 2, 3, 3]))
+    assert count_work(made, {"x": (1, 4, 5, 6)}) == count_work(conv_model(), {"x": (1, 4, 5, 6)})
+
+
 def test_an_input_without_a_shape_is_refused_in_words():
     with pytest.raises(InputError, match="input 'x' has no shape"):
         count_work(conv_model(), {"z": (1,)})
