@@ -29,8 +29,10 @@ class _Slow:
     def __init__(self, values: Array) -> None:
         self.values = values
         self.asked, self.given = threading.Event(), threading.Event()
+        self.was_read = False
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        self.was_read = True
         self.asked.set()
         self.given.wait(LIMIT_SECONDS)
         return self.values if dtype is None else self.values.astype(dtype)
@@ -56,20 +58,23 @@ def check_shared(session: Session, base: Base) -> Iterator[Checked]:
             ended.append(session.run({**base.feeds, name: slow}))
         except Exception as error:
             ended.append(error)
+        finally:
+            slow.asked.set()  # a run that ends without its inputs is not waited for
 
     owner = threading.Thread(target=own)
     owner.start()
     try:
-        inside = slow.asked.wait(LIMIT_SECONDS)
-        refusals = {
-            "run": _refusal(lambda: session.run(base.feeds)),
-            "enqueue": _refusal(lambda: session.enqueue(base.feeds)),
-            "launch": _refusal(session.launch),
+        slow.asked.wait(LIMIT_SECONDS)
+        uses = {
+            "run": lambda: session.run(base.feeds),
+            "enqueue": lambda: session.enqueue(base.feeds),
+            "launch": session.launch,
         }
+        refusals = {what: _refusal(use) for what, use in uses.items() if slow.was_read}
     finally:
         slow.given.set()
         owner.join()
-    if not inside:
+    if not slow.was_read:
         yield REFUSED, f"the first thread did not get to its inputs: {ended}"
         return
     taken = [what for what, words in refusals.items() if words is None]
