@@ -12,6 +12,7 @@ import pytest
 
 from pytest_trt.errors import ExecutionError, InputError, ProfileError, RuntimeMissingError, UsageError
 from pytest_trt.runtime import Plan, Session, load_engine
+from pytest_trt.runtime.session import FRONT_BYTES
 
 from .fake_engine import Engine, engine_runtime
 from .fake_trt import FakeTrt, fake_runtime
@@ -182,3 +183,37 @@ def test_a_plan_that_does_not_load() -> None:
     assert caught.value.why == (rt.trt.says,)
     with pytest.raises(RuntimeMissingError, match="only builds here"):
         Session(fake_runtime(FakeTrt()), object())
+
+
+@pytest.mark.parametrize(("start", "words"), [(-1, "before the start"), (24 + 63, "behind the end")])
+def test_a_write_between_two_runs_is_found_by_the_second_and_not_by_a_third(start: int, words: str) -> None:
+    with session() as made:
+        made.run({"x": X})
+        place = FRONT_BYTES + start
+        made.memory.poison(made._buffers["y"], 0, made.stream, place, place + 1)
+        with pytest.raises(ExecutionError, match=f"wrote {words} of output 'y'"):
+            made.run({"x": X})
+        np.testing.assert_array_equal(made.run({"x": X})["y"], X * 2)
+
+
+def test_guards_follow_an_output_that_changes_its_size() -> None:
+    with session() as made:
+        for batch in (4, 1, 4, 2):
+            made.engine.wrong = ""
+            made.run({"x": np.ones((batch, 3), np.float32)})
+            made.engine.wrong = "writes behind"
+            with pytest.raises(ExecutionError, match="behind the end"):
+                made.run({"x": np.ones((batch, 3), np.float32)})
+
+
+def test_runs_that_are_launched_again_are_checked_by_the_next_run() -> None:
+    with session() as made:
+        made.run({"x": X})
+        made.engine.wrong = "writes before"
+        made.launch(3)
+        made.memory.settle(made.stream)
+        made.engine.wrong = ""
+        with pytest.raises(ExecutionError, match="before the start"):
+            made.run({"x": X})
+    with session("execute_async_v3") as made, pytest.raises(UsageError, match="nothing to launch"):
+        made.launch()
