@@ -55,23 +55,34 @@ class Ledger:
         self._held: dict[str, weakref.WeakSet[Any]] = {
             kind: weakref.WeakSet() for kind in ("buffers", "streams", "events")
         }
+        self._numbers: dict[str, set[int]] = {
+            kind: set() for kind in self._held
+        }  # of what takes no weak reference
         self._at_close: list[Callable[[], None]] = []
 
     def add(self, kind: str, thing: Any) -> None:
         """Note one of the `buffers`, `streams` or `events`."""
         with self._lock:
-            self._held[kind].add(thing)
+            try:
+                self._held[kind].add(thing)
+            except TypeError:
+                self._numbers[kind].add(id(thing))
 
     def remove(self, kind: str, thing: Any) -> None:
         """Note that it was given back."""
         with self._lock:
-            self._held[kind].discard(thing)
+            try:
+                self._held[kind].discard(thing)
+            except TypeError:
+                self._numbers[kind].discard(id(thing))
 
     def live(self, pinned_bytes: int = 0) -> Live:
         """Return what is alive."""
         with self._lock:
             buffers = tuple(self._held["buffers"])
-            streams, events = len(self._held["streams"]), len(self._held["events"])
+            streams, events = (
+                len(self._held[kind]) + len(self._numbers[kind]) for kind in ("streams", "events")
+            )
         return Live(len(buffers), sum(one.nbytes for one in buffers), streams, events, pinned_bytes)
 
     def before_close(self, act: Callable[[], None]) -> None:
