@@ -71,9 +71,9 @@ class Benchmarks:
         """What the pytest session of ours knows."""
         return session_of(self.config)
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Take out, and count, the benchmarks that nobody asked for."""
+        """Take out, and count, the benchmarks that nobody asked for, before pytest-benchmark warns that it cannot run them."""
         out = [item for item in items if is_benchmark(item) and not is_asked_for(config, item)]
         if out:
             self.deselected += len(out)
