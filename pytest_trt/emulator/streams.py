@@ -20,6 +20,7 @@ from pytest_trt.errors import ExecutionError, UsageError
 
 Work = Callable[[], None]
 _UNITS_PER_SECOND = 10**15  # of modelled time
+_numbers = itertools.count(1)  # of all devices: a stream of one is none of another
 
 
 class _Stream:
@@ -55,17 +56,18 @@ class Streams:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = Clock() if clock is None else clock
-        self._numbers = itertools.count(1)
         self._streams: dict[int, _Stream] = {0: _Stream()}
         self._events: dict[int, bool] = {}
         self._stamps: dict[int, _Stamp] = {}
-        self._recorded: dict[int, int] = {}  # event to the stream that it was recorded on last
+        self._recorded: dict[int, tuple[int, int]] = {}  # event to the stream and number of its last record
+        self._fired: dict[int, int] = {}  # event to the number of the last record that has fired
         self._lock = threading.Lock()
+        self._changed = threading.Condition()  # an event has fired, or a stream is not worked on any more
 
     def create_stream(self) -> int:
         """Return the handle of a new stream, a positive integer that is never used again."""
         with self._lock:
-            handle = 0x5000 + 16 * next(self._numbers)
+            handle = 0x5000 + 16 * next(_numbers)
             self._streams[handle] = _Stream()
         return handle
 
@@ -144,23 +146,38 @@ class Streams:
             There is no such stream; or work of it was used wrongly, for instance by a fault.
         """
         stream = self._find(handle)
+        self._refuse_captured(handle, stream)
+        try:
+            with stream.lock:
+                self._work(handle, stream)
+        finally:
+            self._tell()
+
+    @staticmethod
+    def _refuse_captured(handle: int, stream: _Stream) -> None:
         if stream.captured is not None:
             raise ExecutionError(
                 f"stream {handle:#x} cannot be waited for: operation not permitted when stream is capturing"
             )
-        with stream.lock:
-            while stream.queue:
-                work = stream.queue.popleft()
-                try:
-                    work()
-                except UsageError:
-                    stream.queue.clear()
-                    raise
-                except Exception as error:
-                    stream.queue.clear()
-                    raise ExecutionError(
-                        f"work on stream {handle:#x} failed: {error}", why=f"{type(error).__name__}"
-                    ) from error
+
+    def _work(self, handle: int, stream: _Stream, until: Callable[[], bool] = lambda: False) -> None:
+        """Do what is enqueued on a stream whose lock this thread has, one after the other."""
+        while stream.queue and not until():
+            work = stream.queue.popleft()
+            try:
+                work()
+            except UsageError:
+                stream.queue.clear()
+                raise
+            except Exception as error:
+                stream.queue.clear()
+                raise ExecutionError(
+                    f"work on stream {handle:#x} failed: {error}", why=f"{type(error).__name__}"
+                ) from error
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def is_idle(self, handle: int) -> bool:
         """Return whether nothing is waiting to be done."""
@@ -169,7 +186,7 @@ class Streams:
     def create_event(self) -> int:
         """Return the handle of a new event that nothing has been recorded on."""
         with self._lock:
-            handle = 0xE000 + 16 * next(self._numbers)
+            handle = 0xE000 + 16 * next(_numbers)
             self._events[handle] = False
         return handle
 
@@ -198,15 +215,40 @@ class Streams:
         if handle not in self._events:
             raise UsageError(f"{handle!r} is not an event of the emulated device")
         self._events[handle] = False
-        self._recorded[handle] = stream
+        number = next(_numbers)
+        self._recorded[handle] = (stream, number)
         is_modelled = self._clock.is_modelled
         queue = self._find(stream)
 
         def stamp() -> None:
-            self._stamps[handle] = _Stamp(queue.modelled if is_modelled else time.perf_counter(), is_modelled)
-            self._events[handle] = True
+            if handle in self._events:
+                now = queue.modelled if is_modelled else time.perf_counter()
+                self._stamps[handle] = _Stamp(now, is_modelled)
+                self._fired[handle] = max(number, self._fired.get(handle, 0))
+                self._events[handle] = (
+                    number == self._recorded[handle][1]
+                )  # not if it was recorded again since
+                self._tell()
 
         self.submit(stream, stamp)
+
+    def hold(self, stream: int, event: int) -> None:
+        """Let what is enqueued on a stream from now on wait for an event as it is recorded now; nobody waits on the host.
+
+        In modelled time the stream goes on when the event has fired at the earliest.
+        """
+        recorded = self._recorded.get(event)
+        if recorded is None:
+            return  # as with CUDA: one that was never recorded holds nobody
+        queue = self._find(stream)
+
+        def follow() -> None:
+            self._wait(event, *recorded)
+            stamp = self._stamps.get(event)
+            if stamp is not None and stamp.is_modelled:
+                queue.modelled = max(queue.modelled, int(stamp.time))
+
+        self.submit(stream, follow)
 
     def wait_for(self, handle: int) -> None:
         """Do the work of the stream that an event was recorded on; nothing to do where it never was.
@@ -216,9 +258,35 @@ class Streams:
         ExecutionError, UsageError
             As `synchronize`.
         """
-        stream = self._recorded.get(handle)
-        if stream is not None:
-            self.synchronize(stream)
+        recorded = self._recorded.get(handle)
+        if recorded is not None:
+            self._wait(handle, *recorded)
+
+    def _wait(self, event: int, number: int, record: int) -> None:
+        """Do the work of a stream until one record of an event has fired; while another thread does it, wait for that one.
+
+        Threads whose streams wait for events of each other so never wait for each other's locks.
+        """
+
+        def is_over() -> bool:
+            return event not in self._events or self._fired.get(event, 0) >= record
+
+        stream = self._streams.get(number)
+        has_lock = False
+        with self._changed:
+            while stream is not None and not is_over():
+                has_lock = stream.lock.acquire(blocking=False)
+                if has_lock:
+                    break
+                self._changed.wait()
+        if stream is None or not has_lock:
+            return
+        try:
+            self._refuse_captured(number, stream)
+            self._work(number, stream, is_over)  # work that was dropped fires nothing
+        finally:
+            stream.lock.release()
+            self._tell()
 
     def seconds_at(self, handle: int) -> float:
         """Return when a recorded event fired, on a clock that starts anywhere.
@@ -271,6 +339,7 @@ class Streams:
         self._events.pop(handle, None)
         self._stamps.pop(handle, None)
         self._recorded.pop(handle, None)
+        self._fired.pop(handle, None)
 
     def destroy(self, handle: int) -> None:
         """Destroy a stream; work that nobody waited for is dropped.

@@ -53,17 +53,8 @@ class _HostEvent:
         self._streams.record_event(self.handle, stream.handle)
 
     def hold(self, stream: Stream) -> None:
-        """Let a stream do the work before the event first.
-
-        Who waits for an emulated stream does its work, and so does the work that the event stands behind.
-        """
-        streams, handle = self._streams, self.handle
-
-        def follow() -> None:
-            if streams.is_event(handle) and not streams.has_fired(handle):
-                streams.wait_for(handle)
-
-        streams.submit(stream.handle, follow)
+        """Let a stream do the work before the event first: who waits for an emulated stream does its work."""
+        self._streams.hold(stream.handle, self.handle)
 
     def has_fired(self) -> bool:
         """Return whether it has."""

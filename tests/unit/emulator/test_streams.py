@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 
+from pytest_trt.emulator.clock import Clock
 from pytest_trt.emulator.streams import Streams
 from pytest_trt.errors import ExecutionError, UsageError
 
@@ -203,3 +205,64 @@ def test_the_first_run_of_a_context_is_not_captured():
     streams.submit(handle, work)
     streams.synchronize(handle)
     assert np.isfinite(y).all() and not np.array_equal(y, want)
+
+
+def test_a_stream_waits_for_an_event_as_it_was_recorded_when_it_was_asked_to() -> None:
+    streams, done = Streams(), []
+    first, second = streams.create_stream(), streams.create_stream()
+    event = streams.create_event()
+    streams.hold(second, event)  # never recorded: nothing to wait for
+    streams.submit(first, lambda: done.append("before"))
+    streams.record_event(event, first)
+    streams.submit(first, lambda: done.append("behind"))
+    streams.hold(second, event)
+    streams.record_event(event, second)  # a later record is not what was waited for
+    streams.submit(second, lambda: done.append("second"))
+    streams.synchronize(second)
+    assert done == ["before", "second"]
+    assert streams.has_fired(event) and not streams.is_idle(first)
+
+
+def test_streams_of_two_threads_that_wait_for_each_other_come_to_their_ends() -> None:
+    """Each thread does its own stream and meets an event of the other's, which only the other one can let fire."""
+    streams = Streams()
+    handles = [streams.create_stream() for _ in range(2)]
+    events = [streams.create_event() for _ in range(2)]
+    meet = threading.Barrier(2, timeout=30)
+    done: list[int] = []
+    for handle, event in zip(handles, events, strict=True):
+        streams.submit(handle, meet.wait)  # both threads are at work on their streams
+        streams.record_event(event, handle)
+    for place, handle in enumerate(handles):
+        streams.hold(handle, events[1 - place])
+        streams.submit(handle, partial(done.append, place))
+    threads = [
+        threading.Thread(target=streams.synchronize, args=(handle,), daemon=True) for handle in handles
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sorted(done) == [0, 1]
+
+
+def test_modelled_time_waits_too() -> None:
+    clock = Clock()
+    streams = Streams(clock)
+    first, second = streams.create_stream(), streams.create_stream()
+    begin, middle, end = (streams.create_event() for _ in range(3))
+    with clock.modelled():
+        streams.record_event(begin, second)
+        streams.submit(first, lambda: streams.spend(first, 3e-6))
+        streams.record_event(middle, first)
+        streams.hold(second, middle)
+        streams.submit(second, lambda: streams.spend(second, 1e-6))
+        streams.record_event(end, second)
+        streams.synchronize(second)
+    assert streams.seconds_between(begin, end) == pytest.approx(4e-6, rel=1e-9)
+
+
+def test_streams_of_two_devices_have_handles_of_their_own() -> None:
+    one, other = Streams(), Streams()
+    assert not other.is_known(one.create_stream())
+    assert not one.is_event(other.create_event())
