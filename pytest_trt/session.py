@@ -225,10 +225,13 @@ class Session:
         return f"no real TensorRT executes here: {reasons}", "; or ".join(dict.fromkeys(mends))
 
     def close(self) -> None:
-        """Close the workbench, if one was made."""
+        """Close the workbench and give the devices back, if there are any."""
         workbench, self._workbench = self._workbench, None
         if workbench is not None:
             workbench.close()
+        discovery, self._discovery = self._discovery, None
+        if discovery is not None:
+            discovery.close()
 
 
 KEY = pytest.StashKey[Session]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
+import weakref
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -65,6 +66,7 @@ class Workbench:
         self.discovery = discovery
         self.recall = Recall()
         self._maker = Maker(settings)
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
     @property
     def executor(self) -> Runtime:
@@ -129,9 +131,11 @@ class Workbench:
         return self.subject(model, precision, profile, **build).engine
 
     def session(self, model: Any, precision: str, profile: Profile | None = None, **build: Any) -> Session:
-        """Return a session: engine, context, buffers and stream."""
+        """Return a session: engine, context, buffers and stream; closed with the workbench where the caller does not."""
         subject = self.subject(model, precision, profile, **build)
-        return Session(subject.rt, subject.engine)
+        session = Session(subject.rt, subject.engine)
+        self._sessions.add(session)
+        return session
 
     def limits(
         self,
@@ -384,5 +388,7 @@ class Workbench:
         return compare(got, want, limit)
 
     def close(self) -> None:
-        """Release what the workbench holds; sessions and engines are their callers'."""
+        """Release what the workbench holds and close its sessions; engines are their callers'."""
+        for session in list(self._sessions):
+            session.close()
         self._maker.close()

@@ -77,6 +77,7 @@ class CudaMemory:
         self._cuda, self._context = open_device(ordinal)
         self._error: Any = self._cuda.Error
         self.ordinal = ordinal
+        self.pci_bus_id = str(self._cuda.Device(ordinal).pci_bus_id())
         self.title = f"CUDA device {ordinal}"
         self.ledger = Ledger()
         self._active = _Active(self)

@@ -78,7 +78,7 @@ class FakeWorkbench:
 def pytest_trt_make_discovery(config, settings):
     have = os.environ.get("FAKE_TRT", "").split(",")
     if settings.runtime == "off":
-        return SimpleNamespace(executor=None, builder=None, missing=(), label="off")
+        return SimpleNamespace(executor=None, builder=None, missing=(), label="off", close=lambda: None)
     if "absent" in have:
         raise RuntimeMissingError(
             "TensorRT is not usable: ImportError: libnvinfer.so.10: cannot open", mend="pip install it"
@@ -98,6 +98,7 @@ def pytest_trt_make_discovery(config, settings):
     if "builder" not in have and "real" not in have:
         missing.append(Missing("build", "TensorRT-RTX is not installed", 'pip install "pytest-trt[rtx]"'))
     return SimpleNamespace(
+        close=lambda: None,
         executor=executor,
         builder=real if "real" in have else builder if "builder" in have else None,
         missing=tuple(missing),

@@ -104,6 +104,9 @@ class Driver(ModuleType):
             def count() -> int:
                 return devices
 
+            def pci_bus_id(self) -> str:
+                return f"0000:{self.ordinal:02x}:00.0"
+
             def retain_primary_context(self) -> PrimaryContext:
                 answer("retain_primary_context")
                 return PrimaryContext(self.ordinal)
