@@ -15,7 +15,9 @@ import onnxruntime.quantization  # noqa: F401
 import pytest
 
 import pytest_trt
-import pytest_trt.emulator.host  # a package keeps what an inner session put into it, and forgets that it is imported
+import pytest_trt.bench.measure  # a package keeps what an inner session put into it, and forgets that it is imported
+import pytest_trt.bench.profile
+import pytest_trt.emulator.host
 import pytest_trt.hardware
 from pytest_trt.options import OPTIONS
 
