@@ -10,7 +10,7 @@ from _gpu_networks import INPUT, draw_input
 from _gpu_setup import Bench, make_subject
 
 from pytest_trt.bench.measure import measure_session
-from pytest_trt.hardware.telemetry import watch
+from pytest_trt.hardware.telemetry import Watch, watch
 from pytest_trt.hardware.throttle import name_reasons
 from pytest_trt.runtime.session import Session
 
@@ -28,7 +28,7 @@ def run(bench: Bench) -> None:
     found = {}
     with watch(bench.ordinal) as watched:
         for batch in bench.batches:
-            found[str(batch)] = _measure(bench, subject.engine, batch, iterations)
+            found[str(batch)] = _measure(bench, watched, subject.engine, batch, iterations)
     telemetry = watched.take()
     report.say(f"telemetry by {telemetry.source or 'nobody'} {telemetry.title} {telemetry.why}".rstrip())
     spans = (
@@ -55,7 +55,7 @@ def run(bench: Bench) -> None:
     report.data["clock"] = {"batches": found, "telemetry": telemetry.to_plain()}
 
 
-def _measure(bench: Bench, engine: object, batch: int, iterations: int) -> dict[str, object]:
+def _measure(bench: Bench, watched: Watch, engine: object, batch: int, iterations: int) -> dict[str, object]:
     """Measure one batch: events, loop, loop, events."""
     report = bench.report
     x = draw_input(batch, bench.size)
@@ -65,9 +65,9 @@ def _measure(bench: Bench, engine: object, batch: int, iterations: int) -> dict[
         hand = HandLoop(bench.cuda, engine, x.shape)
         try:
             hand.run(x)
-            first = measure_session(session, rounds=rounds, round_seconds=length)
+            first = measure_session(session, rounds=rounds, round_seconds=length, watch=watched)
             loops = [_loop(hand, iterations) for _ in range(2)]
-            second = measure_session(session, rounds=rounds, round_seconds=length)
+            second = measure_session(session, rounds=rounds, round_seconds=length, watch=watched)
         finally:
             hand.close()
     seconds = (*first.seconds, *second.seconds)

@@ -188,7 +188,7 @@ def _compare_hosts(
 
         return block
 
-    pairs = 10 if bench.quick else 250
+    pairs = 10 if bench.quick else 400
     ours = timed(session.launch, session.stream.synchronize)
     loops = [timed(_enqueue_once(one), one.stream.synchronize) for one in (hand, second, bare)]
     ours_seconds, hand_seconds = alternate(ours, loops[0], pairs)
