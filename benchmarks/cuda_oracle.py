@@ -7,7 +7,8 @@ choose cuDNN's algorithm (`cudnn_conv_algo_search`), one configuration in eight 
 emulator takes part: the typed graph goes to ONNX Runtime, and a node that the GPU would not compute is an error
 (`session.disable_cpu_ep_fallback`). An output is one output array of one configuration and one kind of data by one way; equal
 bits are judged once and counted as often as they came. Weights are inputs, so that one session serves all kinds. An output that
-no rung admits, and that has a defect of cuDNN of `_cudnn_defects.py` and nothing besides, is explained, and counted apart.
+no rung admits, and that comes from a kernel of `_cudnn_defects.py` and has nothing wrong besides, is explained, and counted
+apart; PyTorch's profiler names the kernels.
 
 Each process computes and judges whole configurations. With `--provider cpu` it runs without a GPU, which tests this file.
 Exit status 1: an output that is not explained, or fewer outputs than asked for, where 10,000 are enough.
@@ -21,7 +22,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -69,7 +70,7 @@ class Tally:
     distinct : int
         Outputs that differ in a bit from those of the other ways on the same data, or are the first.
     defects : Counter of (str, str, str)
-        Precision, way to choose the algorithm and defect, to how many outputs that no rung admits.
+        Precision, way to choose the algorithm and explanation, to how many outputs that no rung admits.
     refused : list of str
         Other outputs that no rung admits, in words.
     failed : list of str
@@ -167,10 +168,12 @@ def judge_configuration(
             bits = got.tobytes()
             if bits not in known:
                 known[bits] = _judge(admissible, got, kind)
-                if known[bits] not in RUNGS:
-                    known[bits] = (
-                        explain(problem, drawn, got, partial(_conforms, admissible, kind)) or known[bits]
+                if known[bits] not in RUNGS and provider == "cuda":
+                    kernels = name_kernels(
+                        lambda session=sessions[key], feeds=feeds: session.run(["y"], feeds)
                     )
+                    found = explain(problem, drawn, got, partial(_conforms, admissible, kind), kernels)
+                    known[bits] = found or f"{known[bits]}; kernels {', '.join(kernels) or 'not known'}"
             if known[bits] in RUNGS:
                 tally.admitted[precision, search, known[bits]] += 1
             elif known[bits] in DEFECTS:
@@ -179,6 +182,17 @@ def judge_configuration(
                 tally.refused.append(f"{search}, {kind}: {problem.text}: {known[bits]}")
         tally.distinct += len(known)
     return tally
+
+
+def name_kernels(run: Callable[[], Any]) -> list[str]:
+    """Return the names of the kernels that a run starts on the GPU, as CUPTI tells them; empty without PyTorch to ask it."""
+    try:
+        from torch.profiler import ProfilerActivity, profile
+    except ImportError:
+        return []
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        run()
+    return [event.key for event in seen.key_averages() if "(" in event.key or "_kernel" in event.key]
 
 
 def _judge(admissible: Admissible, got: Array, kind: str) -> str:
@@ -256,7 +270,7 @@ def describe(tally: Tally) -> list[str]:
         "their own"
     )
     for (precision, search, defect), count in sorted(tally.defects.items()):
-        lines.append(f"defect of cuDNN, {precision} {search.lower()}: {defect}: {count}")
+        lines.append(f"explained by a kernel of cuDNN, {precision} {search.lower()}: {defect}: {count}")
     lines.append(f"unexplained {len(tally.refused)} of {tally.outputs} outputs")
     lines += [f"  {line}" for line in tally.refused[:20]]
     if tally.failed:

@@ -22,7 +22,7 @@ from ..unit.emulator.models import make
 CHANNELS, SIZE = 8, 16
 SHAPE = (CHANNELS, SIZE, SIZE)
 PROFILE = {"x": ((1, *SHAPE), (2, *SHAPE), (8, *SHAPE))}
-SLOW_BYTES, SLOW_TIMES = 1 << 29, 400  # tens of milliseconds on the fastest GPU, which the host takes no part in
+PATIENCE = 20.0  # seconds after which a held stream goes on by itself: an enqueue that waits then fails its test
 RUNS, THREADS, CONTEXTS = 200, 4, 100
 NOT_READY = 600  # CUDA_ERROR_NOT_READY
 THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
@@ -66,12 +66,20 @@ class Run:
         assert self.context.set_input_shape("x", (batch, *SHAPE))
         assert self.context.set_tensor_address("x", int(self.x))
         assert self.context.set_tensor_address("y", int(self.y))
-        self.held = []
+        self.held, self.spare = [], []
+        self.prepare(2)
+
+    def prepare(self, runs):
+        """Make pinned memory for runs, which may wait for the device."""
+        self.spare += [
+            [self.cuda.pagelocked_empty((self.batch, *SHAPE), np.float32) for _ in range(2)] for _ in range(runs)
+        ]
 
     def enqueue(self, stream, seed):
         """Enqueue upload, poison, run and download; return where the output will be."""
-        sent = self.cuda.pagelocked_empty((self.batch, *SHAPE), np.float32)
-        got = self.cuda.pagelocked_empty((self.batch, *SHAPE), np.float32)
+        if not self.spare:
+            self.prepare(1)
+        sent, got = self.spare.pop()
         sent[...], got[...] = frames(self.batch, seed), np.nan
         self.held.append(sent)
         self.cuda.memcpy_htod_async(self.x, sent, stream)
@@ -114,24 +122,34 @@ def answers():
     return answer
 
 
-def slow_down(device, stream):
-    """Enqueue work that takes milliseconds; return its memory."""
-    block = device.cuda.mem_alloc(SLOW_BYTES)
-    for _ in range(SLOW_TIMES):
-        device.cuda.memset_d8_async(block, 0, SLOW_BYTES, stream)
-    return block
+class Held:
+    """Keeps a stream from going on until it is let go: what is enqueued behind is sure not to be done (cuStreamWaitValue32)."""
+
+    def __init__(self, device, stream):
+        self.flag = device.cuda.pagelocked_zeros(1, np.uint32)  # addressed alike by host and device
+        wait = ctypes.PyDLL("libcuda.so.1").cuStreamWaitValue32_v2
+        wait.argtypes = (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_uint)
+        assert wait(stream.handle, self.flag.ctypes.data, 1, 0) == 0
+        self.timer = threading.Timer(PATIENCE, self.flag.fill, (1,))
+        self.timer.start()
+
+    def let_go(self):
+        self.timer.cancel()
+        self.flag.fill(1)
 
 
 def test_runs_keep_the_order_of_the_stream_without_a_wait_of_the_host(device, answers):
-    """Upload, run and download, 200 times on one stream behind slow work; the host waits once."""
+    """Upload, run and download, 200 times on one stream behind a held one; the host waits once."""
     run, stream = Run(device, device.engine()), device.cuda.Stream()
     run.enqueue(stream, 0)
     stream.synchronize()
-    block = slow_down(device, stream)
+    run.prepare(RUNS)
+    held = Held(device, stream)
     gots = [run.enqueue(stream, seed % 7) for seed in range(RUNS)]
+    assert not stream.is_done()
+    held.let_go()
     stream.synchronize()
     wrong = [number for number, got in enumerate(gots) if got.tobytes() != answers(number % 7)]
-    block.free()
     assert wrong == []
 
 
@@ -139,11 +157,11 @@ def test_an_enqueue_does_not_wait_for_the_work_before_it(device, answers):
     run, stream = Run(device, device.engine()), device.cuda.Stream()
     run.enqueue(stream, 0)
     stream.synchronize()
-    block = slow_down(device, stream)
+    held = Held(device, stream)
     got = run.enqueue(stream, 1)
     assert not stream.is_done() and np.isnan(got).all()
+    held.let_go()
     stream.synchronize()
-    block.free()
     assert got.tobytes() == answers(1)
 
 
@@ -208,11 +226,11 @@ def test_narrow_engines_are_enqueued_too(device, answers, flags):
     run, stream = Run(device, device.engine(flags=flags)), device.cuda.Stream()
     run.enqueue(stream, 0)
     stream.synchronize()
-    block = slow_down(device, stream)
+    held = Held(device, stream)
     got = run.enqueue(stream, 1)
     assert not stream.is_done()
+    held.let_go()
     stream.synchronize()
-    block.free()
     reference = Driver()
     context = reference.engine(network(), profile=PROFILE, flags=flags).create_execution_context()
     assert got.tobytes() == reference.run(context, x=frames(2, 1))["y"].tobytes()
@@ -225,13 +243,13 @@ def test_the_event_of_consumed_inputs_fires_behind_the_run(device):
         assert run.context.set_input_consumed_event(event)
         run.enqueue(stream, 0)
         stream.synchronize()
-        block = slow_down(device, stream)
+        held = Held(device, stream)
         run.enqueue(stream, 1)
         query = ctypes.CDLL("libcuda.so.1").cuEventQuery
         assert query(ctypes.c_void_p(event)) == NOT_READY
+        held.let_go()
         stream.synchronize()
         assert query(ctypes.c_void_p(event)) == 0
-        block.free()
     finally:
         run.context.set_input_consumed_event(0)
         library.destroy_event(event)
