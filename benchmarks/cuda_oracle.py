@@ -169,9 +169,7 @@ def judge_configuration(
             if bits not in known:
                 known[bits] = _judge(admissible, got, kind)
                 if known[bits] not in RUNGS and provider == "cuda":
-                    kernels = name_kernels(
-                        lambda session=sessions[key], feeds=feeds: session.run(["y"], feeds)
-                    )
+                    kernels = name_kernels(partial(sessions[key].run, ["y"], feeds))
                     found = explain(problem, drawn, got, partial(_conforms, admissible, kind), kernels)
                     known[bits] = found or f"{known[bits]}; kernels {', '.join(kernels) or 'not known'}"
             if known[bits] in RUNGS:
