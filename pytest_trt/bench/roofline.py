@@ -23,8 +23,6 @@ from pytest_trt.precision.graph import infer
 from pytest_trt.runtime.load import Runtime
 
 WIDTHS: Mapping[str, int] = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8": 1}
-# How many times faster the emulator's modelled device multiplies than in float32 (`emulator.clock`).
-MODELLED_SPEEDUPS: Mapping[str, int] = {"fp32": 1, "tf32": 2, "fp16": 4, "bf16": 4, "int8": 8}
 _SIZES: Mapping[str, int] = {"fp64": 8, "int64": 8, "int32": 4, "uint8": 1, "bool": 1, **WIDTHS}
 _FLOATS = frozenset({"fp64", "fp32", "fp16", "bf16"})
 
@@ -235,7 +233,7 @@ def device_for(rt: Runtime, precision: str) -> Device:
         )
     return Device(
         f"modelled device of the emulator, not a GPU, {precision}",
-        2 * clock.MULTIPLICATIONS_PER_SECOND * MODELLED_SPEEDUPS[precision],
+        2 * clock.MULTIPLICATIONS_PER_SECOND * clock.SPEEDUPS[precision],
         clock.BYTES_PER_SECOND,
         modelled=True,
     )
