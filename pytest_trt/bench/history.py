@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from pytest_trt.bench.machine import name_cpu
 from pytest_trt.bench.stability import MATTERS
 
 # Of the CUSUM, in standard deviations of one score: what a score has to exceed to count, and the sum that is an alarm.
@@ -236,11 +237,7 @@ def machine_of(info: Mapping[str, Any]) -> str:
     ours = info.get("trt")
     if isinstance(ours, Mapping) and ours.get("id"):
         return str(ours["id"])
-    cpu = info.get("cpu") or {}
-    names = (
-        cpu.get("brand_raw") or cpu.get("brand") or info.get("processor") or info.get("machine"),
-        info.get("system"),
-    )
+    names = (name_cpu(info), info.get("system"))
     return ", ".join(str(name) for name in names if name) or "a machine that is not told"
 
 
