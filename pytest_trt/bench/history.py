@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -105,12 +106,12 @@ class Series:
     machine: str
     points: tuple[Point, ...]
 
-    @property
+    @cached_property
     def used(self) -> tuple[Point, ...]:
         """The points that can be relied on."""
         return tuple(point for point in self.points if point.reliable)
 
-    @property
+    @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The steps; their indexes count the points of `used`."""
         return find_steps([point.seconds for point in self.used])
