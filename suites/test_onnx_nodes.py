@@ -13,7 +13,7 @@ import pytest
 from pytest_trt.cases.nodes_table import BUILD, EXECUTE, make_table
 from pytest_trt.report.sections import attach
 
-from ._named import demand
+from ._named import demand, demand_built
 from ._onnx_nodes import choose, compare_kept, judge_table, kept_table, tell
 
 
@@ -35,6 +35,4 @@ def test_built_nodes(targeted, trt_settings, request):
     kept = kept_table(targeted)
     table = make_table(trt_settings, targeted, BUILD, choose(trt_settings), repeat=kept is None)
     attach(request.node, tell(table))
-    rows = judge_table(table) + ([] if kept is None else compare_kept(table, kept))
-    wrong = [f"[{check}] {note}" for check, note in rows if note is not None]
-    assert rows and not wrong, "\n".join(wrong)
+    demand_built(judge_table(table) + ([] if kept is None else compare_kept(table, kept)))
