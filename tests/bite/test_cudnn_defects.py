@@ -73,12 +73,11 @@ def test_larger_errors_are_not(seed):
 
 def test_a_transposed_filter_is_not():
     problem, drawn, conforms, _ = play(SEEN_5X5[1], "uniform11", -np.inf)
-    for tensor in drawn.model.graph.initializer:
-        if tensor.name == "w":
-            turned = np.ascontiguousarray(numpy_helper.to_array(tensor).swapaxes(2, 3))
-            tensor.CopyFrom(numpy_helper.from_array(turned, "w"))
-    got = defects._behind(problem, drawn, defects._sums(problem, drawn))
-    drawn = draw(problem, "uniform11")
+    other = draw(problem, "uniform11")
+    (w,) = (tensor for tensor in other.model.graph.initializer if tensor.name == "w")
+    w.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(w).swapaxes(2, 3)), "w"))
+    got = defects._behind(problem, other, defects._sums(problem, other))
+    assert not conforms(got)
     assert defects.explain(problem, drawn, got, conforms, KERNELS_5X5) == ""
 
 
