@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.check.concurrent import open_session, trials_for
-from pytest_trt.check.crosstalk import Cases, Hammered, answer_alone, deal, describe_power, hammer
-from pytest_trt.check.relations import Base
+from pytest_trt.check.crosstalk import Hammered, answer_alone, deal, describe_power, hammer
 from pytest_trt.check.subject import Subject
 from pytest_trt.numerics.formats import Array
 from pytest_trt.records import Settings
@@ -26,14 +25,13 @@ DEVICES = "devices-of-one-process"
 
 # What is seen but for one time in a thousand, by budget: 6,905 runs in threads, and 69,075.
 PROBABILITIES = {"quick": 1 / 1000, "standard": 1 / 1000, "thorough": 1 / 10_000}
-SHARED = (
-    "quick",
-)  # budgets whose runs are shared out among the precisions: who talks to whom does not depend on them
+# Budgets whose runs are shared out among the precisions: who talks to whom does not depend on them.
+SHARED = ("quick",)
 
 
-def section(title: str, hammered: Hammered, note: str = "") -> dict[str, Any]:
+def section(title: str, hammered: Hammered) -> dict[str, Any]:
     """Return what the report shows of runs in threads."""
-    lines = [str(hammered), describe_power(hammered.runs), *([note] if note else [])]
+    lines = [str(hammered), describe_power(hammered.runs)]
     rows = [(place, runs, wrong) for place, (runs, wrong) in enumerate(hammered.by_thread)]
     return {"title": title, "text": lines, "head": ["thread", "runs", "wrong"], "rows": rows}
 
@@ -75,18 +73,11 @@ def check_devices(
 ) -> Iterator[Checked]:
     """Yield whether devices of one process give what the first one gave alone, two threads on each, all at once."""
     threads = 2 * len(runtimes)
-    cases: Cases = deal(_alone(subject, feeds), threads)
+    cases = deal(answer_alone(subject.rt, subject.engine, feeds), threads)
     with ExitStack() as held:
-        engines = [load_engine(rt, subject.plan) for rt in runtimes]
-        sessions = [
-            held.enter_context(Session(runtimes[place % len(runtimes)], engines[place % len(runtimes)]))
-            for place in range(threads)
-        ]
+        loaded = [(rt, load_engine(rt, subject.plan)) for rt in runtimes]
+        sessions = [held.enter_context(Session(*one)) for one in 2 * loaded]
         yield DEVICES, _told(hammer(sessions, cases, runs), tell)
-
-
-def _alone(subject: Subject, feeds: Sequence[Mapping[str, Array]]) -> list[Base]:
-    return answer_alone(subject.rt, subject.engine, feeds)
 
 
 def _told(hammered: Hammered, tell: Callable[[Hammered], None]) -> str | None:
