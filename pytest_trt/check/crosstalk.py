@@ -32,7 +32,6 @@ SHORT_LIVED = "threads that make and destroy contexts all at once get their own 
 THREADS = 8
 # Each context is used again and again, with inputs that are not those of its run before.
 INPUTS_EACH = 2
-# Rounds of runs in flight: every context runs with the inputs of every other one.
 LIVES = 3  # contexts that a thread makes and destroys
 START_SECONDS = 60.0  # after which a thread that waits for the others gives up
 
