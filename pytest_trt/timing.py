@@ -170,7 +170,7 @@ def trt_profile(pytestconfig: pytest.Config) -> Callable[..., Profile]:
 
 def _section(found: Measurement, label: str) -> dict[str, Any]:
     """Return a measurement for the report: its numbers, its reasons and its rounds."""
-    from pytest_trt.bench.measure import PERCENTILES
+    from pytest_trt.bench.stability import PERCENTILES
 
     tails = ", ".join(f"{percent} %: {1e6 * found.percentile(percent):.4g}" for percent in PERCENTILES)
     numbers = (

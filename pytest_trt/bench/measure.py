@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_trt.bench.stability import judge_steadiness
+from pytest_trt.bench.stability import PERCENTILES, judge_steadiness, percentile
 from pytest_trt.bench.timer import CUDA_EVENTS, MODELLED, Rounds, resolve
 from pytest_trt.bench.trust import LEAST_OF_HOST, LONG_ENOUGH, MOST_OF_HOST
 from pytest_trt.bench.warm import ROUNDS_PER_WINDOW, WarmUp, warm_up
@@ -28,7 +28,6 @@ ROUND_SECONDS = 2e-3
 MOST_RUNS = 2000  # enqueues in a round: a queue of launches is finite, and a full one makes the host wait
 COARSEST = 0.01  # largest share of a round that the resolution of its clock may be
 HOST_BOUND = 0.95  # from this share of a round on, the enqueues are what takes the time
-PERCENTILES = (50, 90, 99)
 OTHER_POISON = 0x5A
 
 
@@ -71,26 +70,8 @@ class Measurement:
         return judge_steadiness(self.seconds).variation
 
     def percentile(self, percent: float) -> float:
-        """Return a percentile of the rounds, interpolated linearly between order statistics; NaN where there is no round.
-
-        Raises
-        ------
-        ValueError
-            `percent` is not in [0, 100].
-
-        Notes
-        -----
-        Source: definition 7 of R. J. Hyndman and Y. Fan, Sample Quantiles in Statistical Packages (1996); numpy's `linear`.
-        """
-        if not 0 <= percent <= 100:
-            raise ValueError(f"a percentile lies between 0 and 100, {percent!r} does not")
-        if not self.seconds:
-            return math.nan
-        ordered = sorted(self.seconds)
-        place = (len(ordered) - 1) * percent / 100
-        below = math.floor(place)
-        above = min(below + 1, len(ordered) - 1)
-        return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+        """Return a percentile of the rounds, see `stability.percentile`; NaN where there is no round."""
+        return percentile(self.seconds, percent)
 
     @property
     def is_host_bound(self) -> bool:

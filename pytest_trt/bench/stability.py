@@ -26,6 +26,7 @@ MOST_VARIATION = 0.10  # coefficient of variation
 # means is this many times their pooled spread. A normal sample split in its middle has 2.7, seldom 5.
 SMALLEST_MODE = 0.2
 MODES_APART = 6.0
+PERCENTILES = (50, 90, 99)  # that are told of a series
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,29 @@ def modes(seconds: Sequence[float]) -> tuple[float, float] | None:
     if distance <= MATTERS * fmean(ordered) or distance <= MODES_APART * spread:
         return None
     return fmean(low), fmean(high)
+
+
+def percentile(seconds: Sequence[float], percent: float) -> float:
+    """Return a percentile of some times, interpolated linearly between order statistics; NaN of none.
+
+    Raises
+    ------
+    ValueError
+        `percent` is not in [0, 100].
+
+    Notes
+    -----
+    Source: definition 7 of R. J. Hyndman and Y. Fan, Sample Quantiles in Statistical Packages (1996); numpy's `linear`.
+    """
+    if not 0 <= percent <= 100:
+        raise ValueError(f"a percentile lies between 0 and 100, {percent!r} does not")
+    if not seconds:
+        return math.nan
+    ordered = sorted(seconds)
+    place = (len(ordered) - 1) * percent / 100
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
 def compare(before: Sequence[float], after: Sequence[float]) -> Change:

@@ -18,9 +18,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-import numpy as np
-
-from pytest_trt.bench.stability import Steadiness, judge_steadiness
+from pytest_trt.bench.stability import PERCENTILES, Steadiness, judge_steadiness, percentile
 from pytest_trt.check.concurrent import run_in_threads
 from pytest_trt.check.crosstalk import START_SECONDS, Cases, explain_wrong
 from pytest_trt.check.relations import Base, compare_rows
@@ -35,7 +33,6 @@ WHOLE_TIME = "time-is-that-of-all"
 OUTPUTS = "outputs-right"
 
 HOST_CLOCK = "host clock, from the first start of a thread to the last end"
-PERCENTILES = (50, 90, 99)
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ class Throughput:
         )
 
     def latency(self, percent: float, thread: int | None = None) -> float:
-        """Return a percentile, linearly interpolated, of the host's seconds from an enqueue to the end of its wait."""
+        """Return a percentile of the host's seconds from an enqueue to the end of its wait, see `stability.percentile`."""
         waits = [
             wait
             for block in self.blocks
@@ -150,7 +147,7 @@ class Throughput:
             if thread is None or place == thread
             for wait in lane.waits
         ]
-        return float(np.percentile(waits, percent))
+        return percentile(waits, percent)
 
     def efficiency(self, alone: Throughput) -> float:
         """Return the throughput over that of as many times one thread: 1 where threads do not hinder each other."""
