@@ -232,8 +232,7 @@ def measure_threads(
     measured = []
     for block in range(1, blocks + 1):
         each = tuple(times[block] for times, _ in told)
-        seconds = max(lane.ended for lane in each) - min(lane.began for lane in each)
-        measured.append(Block(seconds, each))
+        measured.append(Block(_span(each), each))
     return Throughput(
         threads=len(lanes),
         in_flight=in_flight,
@@ -332,7 +331,7 @@ def check_throughput(measured: Throughput) -> Iterator[tuple[str, str | None]]:
             f"block {number} is said to have taken {1e3 * block.seconds:.4g} ms, its threads"
             f" {1e3 * spanned:.4g} ms from the first start to the last end"
             for number, block in enumerate(measured.blocks)
-            for spanned in [_span(block)]
+            for spanned in [_span(block.lanes)]
             if block.seconds < spanned
         ),
         None,
@@ -341,7 +340,7 @@ def check_throughput(measured: Throughput) -> Iterator[tuple[str, str | None]]:
     yield OUTPUTS, measured.wrong[0] if measured.wrong else None
 
 
-def _span(block: Block) -> float:
-    if not block.lanes:
+def _span(lanes: Sequence[Lane]) -> float:
+    if not lanes:
         return 0.0
-    return max(lane.ended for lane in block.lanes) - min(lane.began for lane in block.lanes)
+    return max(lane.ended for lane in lanes) - min(lane.began for lane in lanes)
