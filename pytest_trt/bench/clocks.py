@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_trt.bench.timer import enqueue
 from pytest_trt.errors import ExecutionError
 from pytest_trt.runtime.session import Session
 
@@ -160,8 +161,7 @@ def time_together(timed: Sequence[TimedSession]) -> tuple[Run, ...]:
             one._clock.take()
         began = time.perf_counter()
         for one in timed:
-            if not one.session.context.execute_async_v3(one.session.stream.handle):
-                raise ExecutionError("TensorRT did not enqueue the engine (execute_async_v3 returned False)")
+            enqueue(one.session, 1)
         for one in timed:
             one.session.stream.synchronize()
         seconds = time.perf_counter() - began
