@@ -103,12 +103,12 @@ def probe_nvml(nvml: Any = None) -> list[DetectedGpu]:
         return []
     found: list[DetectedGpu] = []
     try:
-        driver = _text(nvml.nvmlSystemGetDriverVersion())
+        driver = text_of(nvml.nvmlSystemGetDriverVersion())
         for index in range(nvml.nvmlDeviceGetCount()):
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-            title, uuid = _text(nvml.nvmlDeviceGetName(handle)), _text(nvml.nvmlDeviceGetUUID(handle))
-            found.append(_make(index, title, 10 * major + minor, driver, uuid, _bus_of(nvml, handle)))
+            title, uuid = text_of(nvml.nvmlDeviceGetName(handle)), text_of(nvml.nvmlDeviceGetUUID(handle))
+            found.append(_make(index, title, 10 * major + minor, driver, uuid, bus_of(nvml, handle)))
     except Exception:  # a GPU that fell off the bus: nvidia-smi may still tell of the others
         return []
     finally:
@@ -116,9 +116,10 @@ def probe_nvml(nvml: Any = None) -> list[DetectedGpu]:
     return found
 
 
-def _bus_of(nvml: Any, handle: Any) -> str:
+def bus_of(nvml: Any, handle: Any) -> str:
+    """Return the place of a device of NVML on the PCI bus; empty where it has none."""
     try:
-        return _text(nvml.nvmlDeviceGetPciInfo(handle).busId)
+        return text_of(nvml.nvmlDeviceGetPciInfo(handle).busId)
     except Exception:  # one that is on no bus
         return ""
 
@@ -194,5 +195,6 @@ def _make(
     return DetectedGpu(index, title, sm, kind, driver, uuid, pci_bus_id)
 
 
-def _text(value: str | bytes) -> str:
+def text_of(value: str | bytes) -> str:
+    """Return what NVML tells as text, which older `pynvml` gives as bytes."""
     return value.decode() if isinstance(value, bytes) else value

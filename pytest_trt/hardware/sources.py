@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from pytest_trt.errors import InputError
 from pytest_trt.hardware.dmon import read_dmon_line, read_dmon_names
-from pytest_trt.hardware.probe import DetectedGpu
+from pytest_trt.hardware.probe import DetectedGpu, bus_of, text_of
 from pytest_trt.hardware.samples import GpuSample
 from pytest_trt.hardware.smi import EVENT_FIELDS, FIELDS, read_smi
 from pytest_trt.hardware.tegrastats import gpu_sample, read_tegrastats
@@ -201,11 +201,10 @@ def open_nvml(gpu: DetectedGpu, interval_seconds: float, nvml: Any = None) -> Nv
         nvml.nvmlInit()
         handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
         for handle in handles:
-            if gpu.uuid and _text(nvml.nvmlDeviceGetUUID(handle)) == gpu.uuid:
+            if gpu.uuid and text_of(nvml.nvmlDeviceGetUUID(handle)) == gpu.uuid:
                 return NvmlSource(nvml, handle, interval_seconds)
         for handle in handles:
-            bus = _text(nvml.nvmlDeviceGetPciInfo(handle).busId)
-            if gpu.pci_bus_id and short_bus_id(bus) == short_bus_id(gpu.pci_bus_id):
+            if is_same_place(bus_of(nvml, handle), gpu.pci_bus_id):
                 return NvmlSource(nvml, handle, interval_seconds)
     except Exception:  # ImportError, or NVML's own errors where there is no driver
         return None
@@ -258,6 +257,12 @@ def short_bus_id(bus_id: str) -> tuple[int, ...]:
         return ()
 
 
+def is_same_place(one: str, other: str) -> bool:
+    """Return whether two PCI bus ids are of one place; never where one of them is none, `[N/A]` for instance."""
+    place = short_bus_id(one)
+    return bool(place) and place == short_bus_id(other)
+
+
 def _smi_reader() -> Reader:
     """Return a reader of both, `--query-gpu` and `dmon`: a header says which it is."""
     head = ""
@@ -296,7 +301,3 @@ def _smi_reader() -> Reader:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -15,10 +15,10 @@ from pytest_trt.hardware.samples import GpuSample, Span, Telemetry
 from pytest_trt.hardware.sources import (
     Ended,
     Source,
+    is_same_place,
     open_nvml,
     open_smi,
     open_tegrastats,
-    short_bus_id,
 )
 
 __all__ = ["GpuSample", "Span", "Telemetry", "Watch", "choose", "watch"]
@@ -146,8 +146,7 @@ def choose(
     """
     environ = os.environ if environ is None else environ
     if pci_bus_id:
-        wanted = short_bus_id(pci_bus_id)
-        found = [gpu for gpu in gpus if gpu.pci_bus_id and short_bus_id(gpu.pci_bus_id) == wanted]
+        found = [gpu for gpu in gpus if is_same_place(gpu.pci_bus_id, pci_bus_id)]
         if found:
             return found[0]
         if gpus and all(gpu.pci_bus_id for gpu in gpus):  # that of a Jetson is on no bus

@@ -11,7 +11,14 @@ import pytest
 
 from pytest_trt.hardware import sources, telemetry
 from pytest_trt.hardware.probe import DetectedGpu
-from pytest_trt.hardware.sources import LineSource, open_nvml, open_smi, open_tegrastats, short_bus_id
+from pytest_trt.hardware.sources import (
+    LineSource,
+    is_same_place,
+    open_nvml,
+    open_smi,
+    open_tegrastats,
+    short_bus_id,
+)
 from pytest_trt.hardware.telemetry import Telemetry, watch
 from suites._watched import IS_LOST, NOT_SUPPORTED, Moment, NvmlError, PlayedNvml
 
@@ -178,6 +185,13 @@ def test_nvml_finds_the_gpu_by_uuid_or_by_its_place() -> None:
 def test_places_on_the_bus_are_compared_as_numbers() -> None:
     assert short_bus_id("00000000:3B:00.0") == short_bus_id("0000:3b:00.0") == (0, 0x3B, 0, 0)
     assert short_bus_id("3b:00.1") == (0, 0x3B, 0, 1) and short_bus_id("[N/A]") == ()
+
+
+def test_what_is_no_place_is_the_same_as_none() -> None:
+    assert is_same_place("00000000:3B:00.0", "0000:3b:00.0") and not is_same_place(
+        "0000:3b:00.0", "0000:3c:00.0"
+    )
+    assert not is_same_place("[N/A]", "[N/A]") and not is_same_place("", "")
 
 
 def test_a_closed_source_starts_nothing() -> None:
