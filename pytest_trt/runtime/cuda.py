@@ -6,7 +6,7 @@ import ctypes
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -358,19 +358,7 @@ class CudaMemory:
         if self._is_closed:
             return
         self.ledger.begin_close()
-        with self._active:
-            with self._lock:
-                left = [block for blocks in self._staged.values() for block in blocks] + self._spoiled
-                self._staged.clear()
-                self._spoiled = []
-            if self._is_entered():
-                for block in left:
-                    self._free_pinned(block)
-                self._ended = []
-                self._pool.close()
-            else:
-                _unreachable.extend((left, self._ended, self._pool))
-            del left
+        self._let_go()
         self._is_closed = True
         before = current_context()
         try:
@@ -384,6 +372,29 @@ class CudaMemory:
         ):  # PyCUDA enters a context to detach it, and does not leave a primary one
             load_library().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
         self.ledger.end_close(self.title)
+
+    def _let_go(self) -> None:
+        """Free pinned memory, and streams that were ended."""
+        with self._active:
+            with self._lock:
+                left = [block for blocks in self._staged.values() for block in blocks] + self._spoiled
+                self._staged.clear()
+                self._spoiled = []
+            if self._is_entered():
+                for block in left:
+                    self._free_pinned(block)
+                self._ended = []
+                self._pool.close()
+            else:
+                _unreachable.extend((left, self._ended, self._pool))
+            del left
+
+    def __del__(self) -> None:
+        # One that was dropped is collected in any thread, and PyCUDA would free nothing of it there. An error has nobody to hear
+        # it, and a memory that was not made to its end has nothing to free.
+        with suppress(Exception):
+            if not (self._is_closed or sys.is_finalizing()):
+                self._let_go()
 
 
 class _Piece:

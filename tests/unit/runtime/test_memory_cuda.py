@@ -188,6 +188,29 @@ def test_closing_frees_what_is_pinned_and_names_what_is_alive(driver: Driver) ->
     gc.collect()
 
 
+def test_one_that_is_dropped_lets_go_in_its_context_whoever_collects_it(driver: Driver) -> None:
+    memory = CudaMemory(0)
+    stream, failing, buffer = memory.create_stream(), memory.create_stream(), memory.alloc(100)
+
+    def fail() -> None:
+        raise driver.LogicError("cuStreamSynchronize failed: invalid resource handle")
+
+    for used in (stream, failing):
+        memory.upload(buffer, np.zeros(100, np.uint8), used)
+    driver.streams[failing.handle].append(fail)
+    with pytest.raises(ExecutionError):
+        memory.settle(failing)
+    memory.download(buffer, (4,), np.uint8, stream)
+    memory.destroy_stream(failing)
+    memory.destroy_stream(stream)
+    memory.free(buffer)
+    del stream, failing, used, memory, fail
+    collector = threading.Thread(target=gc.collect)
+    collector.start()
+    collector.join()
+    assert driver.leaks == [] and driver.pinned == 0
+
+
 def test_two_devices_are_entered_in_turn_and_never_mixed(driver: Driver) -> None:
     zero, one = CudaMemory(0), CudaMemory(1)
     with zero.active():
