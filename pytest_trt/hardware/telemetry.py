@@ -35,6 +35,7 @@ NO_ORDER = (
     "which GPU is cuda:{ordinal} is not sure: CUDA puts the fastest first, and there are several kinds; "
     "set CUDA_DEVICE_ORDER=PCI_BUS_ID"
 )
+NO_SLICE = "of which GPU cuda:{ordinal} is a MIG slice is not told, and there are several"
 
 
 class Watch:
@@ -142,7 +143,7 @@ def choose(
     -----
     CUDA C++ Programming Guide, "CUDA Environment Variables": CUDA_DEVICE_ORDER is FASTEST_FIRST unless it is given, and the
     indices in CUDA_VISIBLE_DEVICES are those of this order. GPUs of one kind are equally fast, and keep the order of the bus;
-    UUIDs in CUDA_VISIBLE_DEVICES stand for themselves.
+    UUIDs in CUDA_VISIBLE_DEVICES stand for themselves, but that of a MIG slice does not say which GPU it is a part of.
     """
     environ = os.environ if environ is None else environ
     if pci_bus_id:
@@ -155,9 +156,10 @@ def choose(
     visible = select_visible(gpus, named)
     if not 0 <= ordinal < len(visible):
         return NO_GPU if not visible else f"there is no cuda:{ordinal}: {len(visible)} GPUs are visible"
-    by_name = named is not None and all(
-        token.strip().startswith(("GPU-", "MIG-")) for token in named.split(",")
-    )
+    tokens = [] if named is None else [token.strip() for token in named.split(",")]
+    if tokens and tokens[ordinal].startswith("MIG-") and len(gpus) > 1:
+        return NO_SLICE.format(ordinal=ordinal)
+    by_name = bool(tokens) and all(token.startswith(("GPU-", "MIG-")) for token in tokens)
     one_kind = len({gpu.title for gpu in gpus}) == 1
     if not (one_kind or by_name or environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"):
         return NO_ORDER.format(ordinal=ordinal)

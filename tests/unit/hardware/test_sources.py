@@ -173,6 +173,18 @@ def test_a_machine_without_that_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     assert "no GPU is visible" in seen(1).why
 
 
+def test_a_mig_slice_is_looked_for_on_an_only_gpu_alone() -> None:
+    """Its UUID does not say which GPU it is a part of."""
+    another = DetectedGpu(1, "NVIDIA H200", 90, None, "580", "GPU-bbbb", "00000000:5D:00.0")
+    shown = {"CUDA_VISIBLE_DEVICES": "MIG-1234"}
+    assert telemetry.choose(0, (GPU,), environ=shown) == GPU
+    told = telemetry.choose(0, (GPU, another), environ=shown)
+    assert isinstance(told, str) and "MIG slice" in told
+    assert telemetry.choose(0, (GPU, another), pci_bus_id="0000:5d:00.0", environ=shown) == another
+    shown = {"CUDA_VISIBLE_DEVICES": "GPU-bbbb,MIG-1234"}
+    assert telemetry.choose(0, (GPU, another), environ=shown) == another
+
+
 def test_nvml_finds_the_gpu_by_uuid_or_by_its_place() -> None:
     nvml = PlayedNvml([Moment()])
     assert open_nvml(GPU, 0.1, nvml) is not None
