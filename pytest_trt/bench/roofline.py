@@ -153,7 +153,7 @@ def count_work(
     InputError
         An input has no shape.
     """
-    graph = Graph(infer(_with_shapes(load_model(model), shapes)))
+    graph = Graph(_with_shapes(load_model(model), shapes))
     known = {
         name: (kind, tuple(size for size in shape if isinstance(size, int)))
         for name, (kind, shape) in graph.values.items()
@@ -240,7 +240,7 @@ def device_for(rt: Runtime, precision: str) -> Device:
 
 
 def _with_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
-    """Return a copy whose inputs have these shapes, and that declares no other shape."""
+    """Return a copy whose inputs have these shapes, with the shapes that follow from them and no other ones."""
     copy = ModelProto()
     copy.CopyFrom(model)
     held = {tensor.name for tensor in copy.graph.initializer}
