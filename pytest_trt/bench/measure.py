@@ -6,12 +6,13 @@ import ctypes
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_trt.bench.stability import PERCENTILES, judge_steadiness, percentile
+from pytest_trt.bench.stability import PERCENTILES, Steadiness, judge_steadiness, percentile
 from pytest_trt.bench.timer import CUDA_EVENTS, MODELLED, Rounds, resolve
 from pytest_trt.bench.trust import LEAST_OF_HOST, LONG_ENOUGH, MOST_OF_HOST
 from pytest_trt.bench.warm import ROUNDS_PER_WINDOW, WarmUp, warm_up
@@ -59,15 +60,20 @@ class Measurement:
     waits: tuple[float, ...] = ()
     enqueues: tuple[float, ...] = ()
 
+    @cached_property
+    def steadiness(self) -> Steadiness:
+        """Whether the rounds agree."""
+        return judge_steadiness(self.seconds)
+
     @property
     def median_seconds(self) -> float:
         """Median over the rounds; NaN where a time is none."""
-        return judge_steadiness(self.seconds).median_seconds
+        return self.steadiness.median_seconds
 
     @property
     def variation(self) -> float:
         """Coefficient of variation over the rounds: standard deviation over mean."""
-        return judge_steadiness(self.seconds).variation
+        return self.steadiness.variation
 
     def percentile(self, percent: float) -> float:
         """Return a percentile of the rounds, see `stability.percentile`; NaN where there is no round."""
@@ -99,7 +105,7 @@ class Measurement:
     def contradictions(self) -> tuple[str, ...]:
         """What no noise explains: the clock is wrong. They are among the reasons."""
         if math.isnan(self.median_seconds):
-            return judge_steadiness(self.seconds).reasons
+            return self.steadiness.reasons
         if self.clock == MODELLED:
             return ()
         return tuple(filter(None, [self._find_standstill(), self._find_gap()]))
@@ -109,7 +115,7 @@ class Measurement:
         """Why these times cannot be relied on; empty where they can."""
         reasons = [*self.contradictions]
         if not math.isnan(self.median_seconds):
-            reasons += judge_steadiness(self.seconds).reasons
+            reasons += self.steadiness.reasons
             reasons += filter(None, [self._find_coarseness()])
         reasons += filter(None, [self.warm_up.reason])
         if self.telemetry is not None:
