@@ -14,10 +14,11 @@ times of float32 kernels, whatever type was asked for. The only file of the emul
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ class CudaDevice:
         self._streams: set[int] = set()  # that were shown to be some
         self._lanes: weakref.WeakKeyDictionary[Program, Lanes] = weakref.WeakKeyDictionary()
         with self.current():
-            self._idle = self._library.create_stream()  # nothing is ever enqueued on it
+            self._idle = self._library.create_stream(apart=True)  # nothing is ever enqueued on it
 
     def _load_library(self) -> Driver:
         try:
@@ -273,6 +274,14 @@ class CudaDevice:
         with self._lock:
             self._blocks.append(block)
         return int(block)
+
+    def __del__(self) -> None:
+        # Collected in any thread, and PyCUDA frees memory only where its context is current. An error has nobody to hear it.
+        with suppress(Exception):
+            if not sys.is_finalizing():
+                with self.current():
+                    self._blocks.clear()
+                    self._library.destroy_stream(self._idle)
 
 
 def _is_plain(core: Core, program: Program) -> bool:

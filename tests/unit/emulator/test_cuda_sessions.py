@@ -295,6 +295,23 @@ def test_a_copy_from_the_host_is_done_when_it_returns(gpu):
     assert device.read(address, np.dtype("f4"), (4,)).tolist() == [0, 1, 2, 3]
 
 
+def test_a_device_that_is_dropped_gives_its_memory_and_stream_back_in_its_context(gpu, monkeypatch):
+    freed = []
+
+    class Block(int):
+        def __del__(self):
+            freed.append(gpu.pycuda.context.depth)
+
+    monkeypatch.setattr(gpu.pycuda, "mem_alloc", lambda size: Block(4096))
+    device = cuda.CudaDevice(0)
+    assert device.allocate(16) == 4096 and not freed
+    del device
+    collector = threading.Thread(target=gc.collect)
+    collector.start()
+    collector.join()
+    assert freed == [1] and gpu.pycuda.context.depth == 0 and list(gpu.library.streams) == [0]
+
+
 def test_what_is_missing_for_cuda_is_named(gpu, monkeypatch):
     with pytest.raises(RuntimeMissingError, match="cuda:3 is not here"):
         emulator.load("tensorrt", "10.13", "t4", device="cuda:3")
