@@ -78,38 +78,35 @@ def third_enqueue_fails(site: Any) -> bool | None:
     return False if site.kind in ("enqueue", "execute") and site.run_index == 2 else None
 
 
-def _exchange(site: Any, chance: float) -> None:
-    """Put a row of the last run of another context of the engine into the outputs, if the chance has it so."""
+def exchange_rows(site: Any, chance: float) -> None:
+    """Put a row of the last run of another context of the engine into the outputs, as often as the chance has it.
+
+    The dice are thrown once a run whoever runs, so that how often it happens does not depend on the order of threads.
+    """
     if site.kind != "execute":
         return
-    memory = site.memory.setdefault("exchange", {})
-    # One generator for all runs: how often it happens does not depend on the order of threads.
-    dice = site.memory.setdefault("exchange dice", site.rng)
-    mine = {name: np.array(array) for name, array in site.outputs.items()}
-    others = [
-        outputs
-        for (engine, context), outputs in list(memory.items())
-        if engine == site.engine_id and context != site.context_id
-    ]
-    memory[site.engine_id, site.context_id] = mine
-    if not others or dice.random() >= chance:
+    hit, place = site.memory.setdefault("exchange dice", site.rng).random(2)
+    answers = site.memory.setdefault(("exchange", site.engine_id), {})
+    others = [outputs for context, outputs in list(answers.items()) if context != site.context_id]
+    answers[site.context_id] = {name: np.array(array) for name, array in site.outputs.items()}
+    if hit >= chance or not others:
         return
+    other = others[int(place * len(others))]
     for name, array in site.outputs.items():
-        for other in others:
-            if array.ndim and array.size and other[name].shape[1:] == array.shape[1:]:
-                array[-1] = other[name][-1]
+        if array.ndim and array.size and other[name].shape[1:] == array.shape[1:]:
+            array[-1] = other[name][-1]
 
 
 @fault("concurrency", mutants="M23")
 def contexts_exchange_rows(site: Any) -> None:
     """Give the last row of another context's last run (issues 1121, 2040 and 2353)."""
-    _exchange(site, 1.0)
+    exchange_rows(site, 1.0)
 
 
 @fault("concurrency", mutants="M23")
 def contexts_exchange_rows_at_times(site: Any) -> None:
     """Give the last row of another context's last run in one run of eight (microsoft/onnxruntime issue 19275)."""
-    _exchange(site, AT_TIMES)
+    exchange_rows(site, AT_TIMES)
 
 
 def _ran_since(site: Any, what: str, value: int) -> bool:
