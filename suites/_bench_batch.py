@@ -193,9 +193,10 @@ def opened(
         session = subject.session
         alone = [session.run({"x": pair["x"][row : row + 1]}) for row in range(FRAMES)]
         got = {name: np.concatenate([answer[name] for answer in alone]) for name in alone[0]}
-        bounds = known.setdefault((net.name, precision), {})
-        bounds.update(limits if not bounds else {})
-        base = Base(pair, got, bounds)
+        key = net.name, precision
+        if key not in known:
+            known[key] = dict(limits)
+        base = Base(pair, got, known[key])
         yield Opened(rt, net, session, base, device_for(rt, precision), precision, _wrong(base))
 
 
