@@ -56,7 +56,7 @@ def check_shared(session: Session, base: Base) -> Iterator[Checked]:
     def own() -> None:
         try:
             ended.append(session.run({**base.feeds, name: slow}))
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is told by the check that asks how the run ended
             ended.append(error)
         finally:
             slow.asked.set()  # a run that ends without its inputs is not waited for

@@ -112,10 +112,9 @@ def hammered(made, bases, threads, runs):
     cases = deal(bases, threads)
     with ExitStack() as held:
         sessions = [held.enter_context(Session(made.rt, made.engine)) for _ in range(threads)]
+        # The dice of a fault are those of its first run; and there are answers to lose.
         for session, (base, *_) in zip(sessions, cases, strict=True):
-            session.run(
-                base.feeds
-            )  # the dice of a fault are those of its first run; and there are answers to lose
+            session.run(base.feeds)
         return hammer(sessions, cases, runs)
 
 

@@ -20,12 +20,9 @@ def _in_main_thread(site):
 
 def later_enqueue_wins_in_the_main_thread(site):
     """A run is wrong where the same thread enqueued another one before it was waited for."""
-    fault = FAULTS["enqueue_overwrites_the_one_before"].call
-    if site.kind == "enqueue" and not _in_main_thread(site):
+    if site.kind in ("enqueue", "execute") and not _in_main_thread(site):
         return
-    if site.kind == "execute" and not _in_main_thread(site):
-        return
-    fault(site)
+    FAULTS["enqueue_overwrites_the_one_before"].call(site)
 
 
 def wrong_after_many_runs_in_a_thread(site):
