@@ -182,7 +182,8 @@ def test_a_mig_slice_is_looked_for_on_an_only_gpu_alone() -> None:
     assert isinstance(told, str) and "MIG slice" in told
     assert telemetry.choose(0, (GPU, another), pci_bus_id="0000:5d:00.0", environ=shown) == another
     shown = {"CUDA_VISIBLE_DEVICES": "GPU-bbbb,MIG-1234"}
-    assert telemetry.choose(0, (GPU, another), environ=shown) == another
+    found = telemetry.choose(0, (GPU, another), environ=shown)
+    assert isinstance(found, DetectedGpu) and found.uuid == another.uuid
 
 
 def test_nvml_finds_the_gpu_by_uuid_or_by_its_place() -> None:
