@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,17 @@ def run(given: argparse.Namespace) -> int:
         )
     if given.recent < 1:
         raise SettingsError(f"history: --recent={given.recent} is no number of runs")
-    series, trouble = load(given.folder)
-    series = tuple(one for one in series if given.benchmark in one.benchmark)
+    stored, trouble = load(given.folder)
+    series = [one for one in stored if given.benchmark in one.benchmark]
     slower = [one for one in series if one.is_slower(given.recent)]
     if given.json:
         print(json.dumps([_plain(one, given.recent) for one in series], indent=1))
+    elif stored and not series:
+        print(f"no stored run has a benchmark with {given.benchmark!r} in its name")
     else:
-        lines = _lines(series, slower, points=given.points)
-        print("\n".join([*lines, *(f"not read: {text}" for text in trouble)]))
+        print("\n".join(_lines(series, slower, points=given.points)))
+    for text in trouble:
+        print(f"not read: {text}", file=sys.stderr if given.json else sys.stdout)
     return int(bool(given.fail and slower))
 
 

@@ -101,6 +101,21 @@ def test_an_empty_folder_says_how_to_fill_it(tmp_path, capsys):
     assert "not read: odd.json is no stored run of pytest-benchmark: JSONDecodeError" in out
 
 
+def test_json_keeps_no_file_quiet_that_could_not_be_read(tmp_path, capsys):
+    fill(tmp_path, noise(3))
+    (tmp_path / "odd.json").write_text("{")
+    assert run(tmp_path, "--json") == 0
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)) == 2
+    assert told.err.startswith("not read: odd.json is no stored run of pytest-benchmark: JSONDecodeError")
+
+
+def test_a_name_that_no_benchmark_has_is_not_taken_for_an_empty_folder(tmp_path, capsys):
+    fill(tmp_path, noise(3))
+    assert run(tmp_path, "--benchmark=test_z") == 0
+    assert capsys.readouterr().out == "no stored run has a benchmark with 'test_z' in its name\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"), [(["nowhere"], "'nowhere' is no folder"), ([".", "--recent=0"], "--recent=0")]
 )
