@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import weakref
+from collections.abc import Sequence
 from functools import partial
 
 from pytest_trt.errors import RuntimeMissingError
@@ -12,7 +12,7 @@ from pytest_trt.runtime.load import Runtime
 
 EMULATED = 2  # devices of the emulator on a CPU; more of them would show nothing new
 
-_families: weakref.WeakKeyDictionary[Runtime, tuple[Runtime, ...]] = weakref.WeakKeyDictionary()
+_families: dict[Runtime, tuple[Runtime, ...]] = {}  # until the memory of the first one is closed
 _lock = threading.Lock()
 
 
@@ -38,11 +38,10 @@ def executors(rt: Runtime) -> tuple[Runtime, ...]:
     with _lock:
         known = _families.get(rt)
         if known is None:
-            others = _make_others(rt)
-            known = (rt, *others)
+            known = (rt, *_make_others(rt))
             for member in known:
                 _families[member] = known
-            memory.ledger.before_close(partial(_end, rt, others))
+            memory.ledger.before_close(partial(_end, known))
     return known
 
 
@@ -65,12 +64,13 @@ def _make_others(rt: Runtime) -> tuple[Runtime, ...]:
     return tuple(made)
 
 
-def _end(rt: Runtime, others: tuple[Runtime, ...]) -> None:
-    _families.pop(rt, None)
-    _close(others)
+def _end(family: tuple[Runtime, ...]) -> None:
+    for member in family:
+        _families.pop(member, None)
+    _close(family[1:])
 
 
-def _close(others: tuple[Runtime, ...] | list[Runtime]) -> None:
+def _close(others: Sequence[Runtime]) -> None:
     for other in others:
         if other.memory is not None:
             other.memory.close()
