@@ -45,7 +45,7 @@ class Library:
 
     def __init__(self):
         self.handles, self.streams, self.events = Handles(), {0: Stream()}, {}
-        self.calls, self.waited = [], []
+        self.calls, self.waited, self.stream_flags = [], [], []
         names = (
             "cuStreamCreate cuStreamDestroy_v2 cuStreamSynchronize cuStreamWaitEvent cuStreamIsCapturing cuStreamGetFlags"
             " cuEventCreate cuEventDestroy_v2 cuEventRecord cuEventQuery"
@@ -83,7 +83,8 @@ class Library:
             stream.done += 1
 
     def _cuStreamCreate(self, made, flags):
-        assert flags == 1
+        assert flags in (0, 1)
+        self.stream_flags.append(flags)
         ctypes.c_void_p.from_address(made).value = self.new_stream()
         return 0
 
