@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_trt.bench.stability import PERCENTILES, Steadiness, judge_steadiness, percentile
+from pytest_trt.bench.stability import PERCENTILES, Steadiness, finite, judge_steadiness, percentile
 from pytest_trt.bench.timer import CUDA_EVENTS, MODELLED, Rounds, resolve
 from pytest_trt.bench.trust import LEAST_OF_HOST, LONG_ENOUGH, MOST_OF_HOST
 from pytest_trt.bench.warm import ROUNDS_PER_WINDOW, WarmUp, warm_up
@@ -164,16 +164,12 @@ class Measurement:
             "clock": self.clock,
             "rounds": len(self.seconds),
             "runs": self.runs,
-            "median_seconds": _plain(self.median_seconds),
-            "variation": _plain(self.variation),
-            "percentiles": {str(percent): _plain(self.percentile(percent)) for percent in PERCENTILES},
+            "median_seconds": finite(self.median_seconds),
+            "variation": finite(self.variation),
+            "percentiles": {str(percent): finite(self.percentile(percent)) for percent in PERCENTILES},
             "telemetry": {} if self.telemetry is None else self.telemetry.to_plain(),
             "warm_up": self.warm_up.to_plain(),
         }
-
-
-def _plain(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def measure_session(

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_trt.bench.clocks import LayerTimes, Run, TimedSession
 from pytest_trt.bench.measure import Measurement, last_inputs, measure_session
+from pytest_trt.bench.stability import finite
 from pytest_trt.bench.timer import MODELLED
 from pytest_trt.bench.trust import find_bad_layers
 from pytest_trt.errors import UsageError
@@ -110,12 +111,11 @@ class Profile:
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain data that JSON takes."""
-        share = self.share_of_total
         return {
             "layers": [[name, seconds] for name, seconds in self.layers],
             "runs": self.runs,
             "layer_seconds": self.layer_seconds,
-            "share_of_total": share if math.isfinite(share) else None,
+            "share_of_total": finite(self.share_of_total),
             "whole": self.whole.to_plain(),
             "reliable": self.reliable,
             "reasons": list(self.reasons),

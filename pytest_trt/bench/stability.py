@@ -108,6 +108,11 @@ def modes(seconds: Sequence[float]) -> tuple[float, float] | None:
     return fmean(low), fmean(high)
 
 
+def finite(number: float) -> float | None:
+    """Return a number as JSON takes it: None for NaN and infinities."""
+    return number if math.isfinite(number) else None
+
+
 def percentile(seconds: Sequence[float], percent: float) -> float:
     """Return a percentile of some times, interpolated linearly between order statistics; NaN of none.
 

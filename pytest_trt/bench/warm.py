@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from pytest_trt.bench.stability import finite
+
 AGREE = 1.10  # largest over smallest median of the windows that have to agree
 WINDOWS = 3  # consecutive ones
 ROUNDS_PER_WINDOW = 5  # one odd round does not move a median of five
@@ -34,7 +36,7 @@ class WarmUp:
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain data: rounds, the medians in seconds, whether it is warm."""
-        told = [seconds if math.isfinite(seconds) else None for seconds in self.window_seconds]
+        told = [finite(seconds) for seconds in self.window_seconds]
         return {"rounds": self.rounds, "window_seconds": told, "warm": not self.reason}
 
 

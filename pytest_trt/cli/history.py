@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.bench.history import BASELINE, Series, Step, load
+from pytest_trt.bench.stability import finite
 from pytest_trt.errors import SettingsError
 from pytest_trt.report.terminal import table
 
@@ -139,12 +140,12 @@ def _plain(one: Series, recent: int) -> dict[str, Any]:
         "benchmark": one.benchmark,
         "machine": one.machine,
         "slower": one.is_slower(recent),
-        "change": one.change if math.isfinite(one.change) else None,
+        "change": finite(one.change),
         "points": [
             {
                 "when": point.when.isoformat(),
-                "seconds": point.seconds if math.isfinite(point.seconds) else None,
-                "variation": point.variation if math.isfinite(point.variation) else None,
+                "seconds": finite(point.seconds),
+                "variation": finite(point.variation),
                 "reliable": point.reliable,
                 "reasons": list(point.reasons),
                 "commit": point.commit,
