@@ -281,11 +281,12 @@ def _smi_reader() -> Reader:
         if line.startswith("timestamp"):
             head = line
             return None
-        (told,) = read_smi(head + line.rstrip() + "\n")
-        first = first or (
-            told.timestamp,
-            seconds,
-        )  # from then on by its own clock: lines may come late, together
+        samples = read_smi(head + line.rstrip() + "\n")
+        if not samples:  # commas alone
+            return None
+        (told,) = samples
+        # from then on by its own clock: lines may come late, together
+        first = first or (told.timestamp, seconds)
         return GpuSample(
             first[1] + (told.timestamp - first[0]).total_seconds(),
             told.utilization_percent,

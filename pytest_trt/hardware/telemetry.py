@@ -81,10 +81,12 @@ class Watch:
         try:
             for sample in self._source.samples(self._stop, self._started):
                 self._samples.append(sample)
-        except Ended as error:
-            self._why = (
-                f"the samples end after {self._samples[-1].seconds if self._samples else 0:.2f} s: {error}"
-            )
+        except (
+            Exception
+        ) as error:  # any: in this thread nobody sees it, and what was sampled would look whole
+            words = str(error) if isinstance(error, Ended) else f"{type(error).__name__}: {error}"
+            after = self._samples[-1].seconds if self._samples else 0
+            self._why = f"the samples end after {after:.2f} s: {words}"
 
 
 @contextmanager

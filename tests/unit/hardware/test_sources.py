@@ -246,6 +246,30 @@ def test_a_source_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch)
     release.set()
 
 
+def test_a_source_with_a_fault_of_its_own_does_not_end_without_a_word() -> None:
+    class Faulty:
+        name = "faulty"
+
+        def samples(self, stop: threading.Event, started: float) -> Iterator[telemetry.GpuSample]:
+            yield telemetry.GpuSample(0.25)
+            raise ZeroDivisionError("by zero")
+
+        def close(self) -> None: ...
+
+    watched = telemetry.Watch(Faulty(), "a GPU")
+    watched.close()
+    found = watched.take()
+    assert found.why == "the samples end after 0.25 s: ZeroDivisionError: by zero"
+    assert len(found.samples) == 1 and found.why in found.unreliable
+
+
+def test_a_line_without_a_value_holds_no_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = f"say({HEAD!r})\nsay(' , , ')\nsay({LINE.format(1)!r})\n{WAIT}"
+    put(tmp_path, "nvidia-smi", lines, monkeypatch)
+    found = seen(1)
+    assert len(found.samples) == 1 and found.why == ""
+
+
 def test_a_program_that_does_not_go_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "STOP_SECONDS", 0.2)
     deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsay({HEAD!r})\nsay({LINE.format(1)!r})"
