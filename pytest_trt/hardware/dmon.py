@@ -90,7 +90,7 @@ def read_dmon_line(line: str, names: Sequence[str], seconds: float) -> GpuSample
 
 def _gpu_of(line: str, names: Sequence[str]) -> int:
     cells = line.split()
-    if not names or len(cells) != len(names) or not cells[names.index("gpu")].isdigit():
+    if not names or len(cells) != len(names) or not cells[names.index("gpu")].isdecimal():
         raise InputError(
             f"line of nvidia-smi dmon: {line.strip()[:80]!r}",
             why=f"its header has {len(names)} columns: {' '.join(names)}" if names else "no header before it",

@@ -80,7 +80,7 @@ def select_visible(found: Iterable[DetectedGpu], visible: str | None) -> tuple[D
         return everything
     shown: list[DetectedGpu] = []
     for token in (part.strip() for part in visible.split(",")):
-        if token.isdigit():
+        if token.isdecimal():
             hit = next((gpu for gpu in everything if gpu.index == int(token)), None)
         elif token.startswith("MIG-"):
             hit = next(iter(everything), None)
@@ -145,7 +145,7 @@ def parse_smi(text: str) -> list[DetectedGpu]:
     found: list[DetectedGpu] = []
     for line in text.splitlines():
         fields = [field.strip() for field in line.split(",")]
-        if len(fields) not in (5, 6) or not fields[0].isdigit():
+        if len(fields) not in (5, 6) or not fields[0].isdecimal():
             continue
         major_minor = re.fullmatch(r"(\d+)\.(\d)", fields[2])
         sm = 10 * int(major_minor[1]) + int(major_minor[2]) if major_minor else None

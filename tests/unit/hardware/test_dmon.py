@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_trt.errors import InputError
@@ -42,6 +42,7 @@ def test_refusals_say_what_is_good(name: str) -> None:
 
 
 @given(st.one_of(st.text(), st.lists(PIECES).map("".join)))
+@example("# gpu pwr\n\N{SUPERSCRIPT TWO} 1\n")
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         found = read_dmon(text)

@@ -54,6 +54,7 @@ def test_smi_lines_become_gpus() -> None:
         ("GPU-bb", ["NVIDIA A10"]),
         ("MIG-1234", ["Tesla T4"]),
         ("-1", []),
+        ("\N{SUPERSCRIPT TWO}", []),
     ],
 )
 def test_visible_devices_select_and_renumber(visible: str | None, titles: list[str]) -> None:
