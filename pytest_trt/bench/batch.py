@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pytest_trt.bench.measure import Measurement, measure_session
 from pytest_trt.bench.roofline import Roofline
-from pytest_trt.bench.stability import interval_rank
+from pytest_trt.bench.stability import finite, interval_rank
 from pytest_trt.bench.timer import MODELLED
 from pytest_trt.errors import OutOfMemoryError
 from pytest_trt.numerics.formats import Array
@@ -198,8 +198,8 @@ class Curve:
             "points": [
                 {
                     "batch": point.batch,
-                    "seconds_per_frame": point.per_frame,
-                    "roofline_share": point.share,
+                    "seconds_per_frame": finite(point.per_frame),
+                    "roofline_share": None if point.share is None else finite(point.share),
                     "measurement": point.measurement.to_plain(),
                 }
                 for point in self.points

@@ -112,9 +112,9 @@ class Profile:
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain data that JSON takes."""
         return {
-            "layers": [[name, seconds] for name, seconds in self.layers],
+            "layers": [[name, finite(seconds)] for name, seconds in self.layers],
             "runs": self.runs,
-            "layer_seconds": self.layer_seconds,
+            "layer_seconds": finite(self.layer_seconds),
             "share_of_total": finite(self.share_of_total),
             "whole": self.whole.to_plain(),
             "reliable": self.reliable,

@@ -18,7 +18,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from pytest_trt.bench.stability import PERCENTILES, Steadiness, judge_steadiness, percentile
+from pytest_trt.bench.stability import PERCENTILES, Steadiness, finite, judge_steadiness, percentile
 from pytest_trt.check.concurrent import run_in_threads
 from pytest_trt.check.crosstalk import START_SECONDS, Cases, explain_wrong
 from pytest_trt.check.relations import Base, compare_rows
@@ -163,7 +163,7 @@ class Throughput:
             "reliable": not steady.reasons,
             "reasons": list(steady.reasons),
             "clock": self.clock,
-            "variation": steady.variation,
+            "variation": finite(steady.variation),
             "percentiles": self._percentiles(None),
             "latency": f"host clock, from an enqueue to the end of the wait, {self.in_flight} run(s) each",
             "batch": self.frames,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import replace
 
@@ -234,6 +236,13 @@ def test_plain_data_holds_each_measurement():
     assert plain["points"][0]["measurement"]["reliable"] is True
     assert plain["points"][0]["roofline_share"] == pytest.approx(0.5, rel=1e-3)
     assert (plain["knee"], plain["verdict"]) == (2, HOLDS)
+
+
+def test_a_time_that_is_none_is_plain_data_all_the_same():
+    made = curve({1: 8, 2: 4, 4: 4, 8: math.nan}, floors={1: 4, 2: 4, 4: 8, 8: 16})
+    plain = json.loads(json.dumps(made.to_plain(), allow_nan=False))
+    assert plain["points"][3]["seconds_per_frame"] is plain["points"][3]["roofline_share"] is None
+    assert plain["verdict"] == HOLDS and plain["points"][0]["roofline_share"] == pytest.approx(0.5, rel=1e-3)
 
 
 # Sweeps.

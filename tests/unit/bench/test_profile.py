@@ -81,6 +81,13 @@ def test_layers_without_time_have_no_share():
     assert math.isnan(Profile(LAYERS, Measurement((0.0,), 1, MODELLED, WarmUp(3, (0.0,))), 1).share_of_total)
 
 
+def test_a_layer_time_that_is_none_is_plain_data_all_the_same():
+    found = Profile((("a", math.nan), ("b", 1e-5)), whole(), 10, "layer 'a' took nan s")
+    plain = json.loads(json.dumps(found.to_plain(), allow_nan=False))
+    assert plain["layers"] == [["a", None], ["b", 1e-5]] and plain["layer_seconds"] is None
+    assert make_section(found.section())["rows"] == [] and not found.reliable
+
+
 def test_the_section_has_all_layers_and_bars_of_the_slowest():
     many = tuple((f"layer{number}", 1e-5 * (1 + number)) for number in range(30))
     section = make_section(Profile(many, whole(4.65e-3), 10).section("Layers of a net"))

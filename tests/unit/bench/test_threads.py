@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import threading
 from dataclasses import replace
 
@@ -66,6 +67,13 @@ def test_plain_data_says_whether_it_can_be_relied_on_and_by_what_clock():
     assert plain["runs"] == 36 and plain["batch"] == 8 and len(plain["by_thread"]) == 2
     assert set(plain["percentiles"]) == {"50", "90", "99"}
     assert throughput(SECOND, SECOND).to_plain()["reliable"]
+
+
+def test_a_time_that_is_none_is_plain_data_all_the_same():
+    still = Block(math.inf, SECOND.lanes)
+    plain = throughput(SECOND, SECOND, still).to_plain()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert not plain["reliable"] and plain["variation"] is None
 
 
 def wrong(found):
