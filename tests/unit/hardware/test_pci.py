@@ -116,6 +116,7 @@ def put_jetson(root: Path, model: str, chip: str, *, release: str = "", node: st
         ("NVIDIA Jetson Orin NX Engineering Reference Developer Kit", "tegra234", "orin", 87, 8),
         ("Jetson-AGX", "tegra194", "sm72", 72, None),
         ("NVIDIA Jetson AGX Xavier Developer Kit", "tegra194", "xavier", 72, 8),
+        ("NVIDIA Jetson AGX Xavier", "tegra194", "xavier", 72, None),  # that of 8 GB is slower
         ("NVIDIA Jetson AGX Thor Developer Kit", "tegra264", "thor", 110, 20),
         ("", "tegra264", "sm110", 110, None),
     ],
