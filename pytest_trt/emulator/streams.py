@@ -288,24 +288,13 @@ class Streams:
             stream.lock.release()
             self._tell()
 
-    def seconds_at(self, handle: int) -> float:
-        """Return when a recorded event fired, on a clock that starts anywhere.
-
-        Raises
-        ------
-        ExecutionError
-            It was never recorded, or has not fired.
-        """
-        stamp = self._stamp_of(handle)
-        return stamp.since(_Stamp(0, stamp.is_modelled))
-
     def seconds_between(self, earlier: int, later: int) -> float:
         """Return the time between two recorded events.
 
         Raises
         ------
         ExecutionError
-            As `seconds_at`; or one tells modelled time and the other that of the host.
+            One was never recorded, or has not fired; or one tells modelled time and the other that of the host.
         """
         first, last = self._stamp_of(earlier), self._stamp_of(later)
         if first.is_modelled != last.is_modelled:
