@@ -22,7 +22,7 @@ from ..unit.emulator.models import make
 CHANNELS, SIZE = 8, 16
 SHAPE = (CHANNELS, SIZE, SIZE)
 PROFILE = {"x": ((1, *SHAPE), (2, *SHAPE), (8, *SHAPE))}
-PATIENCE = 20.0  # seconds after which a held stream goes on by itself: an enqueue that waits then fails its test
+PATIENCE = 20.0  # seconds until a held stream goes on by itself: an enqueue that waits then fails its test
 RUNS, THREADS, CONTEXTS = 200, 4, 100
 NOT_READY = 600  # CUDA_ERROR_NOT_READY
 THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
@@ -72,7 +72,8 @@ class Run:
     def prepare(self, runs):
         """Make pinned memory for runs, which may wait for the device."""
         self.spare += [
-            [self.cuda.pagelocked_empty((self.batch, *SHAPE), np.float32) for _ in range(2)] for _ in range(runs)
+            [self.cuda.pagelocked_empty((self.batch, *SHAPE), np.float32) for _ in range(2)]
+            for _ in range(runs)
         ]
 
     def enqueue(self, stream, seed):
@@ -136,6 +137,7 @@ class Held:
     def let_go(self):
         self.timer.cancel()
         self.flag.fill(1)
+        self.timer.join()  # its thread holds the flag too, and PyCUDA would free nothing there
 
 
 def test_runs_keep_the_order_of_the_stream_without_a_wait_of_the_host(device, answers):
