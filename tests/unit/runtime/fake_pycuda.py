@@ -113,6 +113,7 @@ class Driver(ModuleType):
 
         class Stream:
             def __init__(self) -> None:
+                self.context = (driver.stack() or [None])[-1]
                 need("Stream")
                 self.work: list[Any] = []
                 self.handle = id(self)
@@ -127,7 +128,7 @@ class Driver(ModuleType):
                     self.work.clear()
 
             def __del__(self) -> None:
-                if not driver.stack():
+                if not driver.is_current(self.context):
                     driver.leaks.append("stream")
 
         class DeviceAllocation:
@@ -149,11 +150,11 @@ class Driver(ModuleType):
             def __init__(self, nbytes: int) -> None:
                 self.memory = np.empty(nbytes, np.uint8)
                 self.__array_interface__ = self.memory.__array_interface__
-                self.nbytes, self.is_free = nbytes, False
+                self.nbytes, self.is_free, self.context = nbytes, False, driver.stack()[-1]
                 driver.pinned += nbytes
 
             def free(self) -> None:
-                if not driver.stack():
+                if not driver.is_current(self.context):
                     driver.leaks.append("pinned")
                 if self.is_free:
                     raise LogicError("pagelocked_host_allocation::free failed: invalid resource handle")
@@ -162,7 +163,7 @@ class Driver(ModuleType):
                 driver.pinned -= self.nbytes
 
             def __del__(self) -> None:
-                if not self.is_free and not driver.stack():
+                if not self.is_free and not driver.is_current(self.context):
                     driver.leaks.append("pinned")
 
         def mem_alloc(nbytes: int) -> DeviceAllocation:
@@ -215,3 +216,7 @@ class Driver(ModuleType):
             self.stacks.stack = []
         stack: list[Any] = self.stacks.stack
         return stack
+
+    def is_current(self, context: Any) -> bool:
+        """Return whether a context is on top of the stack of this thread."""
+        return self.stack()[-1:] == [context]
