@@ -64,10 +64,6 @@ class Clock:
             with self._lock:
                 self._depth -= 1
 
-    def seconds(self, step: Step, inputs: Arrays, outputs: Arrays, measured: float | None) -> float:
-        """Return what a step took: what the host saw, or where that is None what it takes on the modelled device."""
-        return modelled_seconds(step, inputs, outputs) if measured is None else measured
-
 
 def modelled_seconds(step: Step, inputs: Arrays, outputs: Arrays) -> float:
     """Return what a step takes on the modelled device."""

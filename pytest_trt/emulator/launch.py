@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_trt.emulator import dtypes
+from pytest_trt.emulator.clock import modelled_seconds
 from pytest_trt.emulator.core import Core
 from pytest_trt.emulator.device import Device
 from pytest_trt.emulator.lowering import Step
@@ -171,8 +172,8 @@ class Launch:
                 absorb(site, step, outputs)
             if timing or self.is_modelled:
                 # A fault stands for another kernel, so what it takes is time of the node.
-                measured = None if self.is_modelled else time.perf_counter() - last
-                seconds = self.core.host.clock.seconds(step, given, outputs, measured)
+                measured = time.perf_counter() - last
+                seconds = modelled_seconds(step, given, outputs) if self.is_modelled else measured
                 if faults:
                     told = {"node_name": step.node.name, "op_type": step.node.op_type, "failed": False}
                     seconds = faults.timed(step.working, seconds, **told, **facts)
