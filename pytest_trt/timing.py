@@ -94,7 +94,6 @@ def trt_timer(request: pytest.FixtureRequest) -> Callable[..., Measurement]:
     ) -> Measurement:
         __tracebackhide__ = True
         from pytest_trt.bench import measure, timer
-        from pytest_trt.hardware.telemetry import watch
 
         rt = timed.rt
         is_entry = benchmark is not None and not entered
@@ -114,8 +113,7 @@ def trt_timer(request: pytest.FixtureRequest) -> Callable[..., Measurement]:
             finally:
                 clock.rounds = None
 
-        ordinal = int(rt.device.partition(":")[2]) if rt.device.startswith("cuda:") else None
-        with timer.modelled(rt), watch(ordinal, INTERVAL_SECONDS) as seen:
+        with timer.modelled(rt), timer.watch_device(rt, INTERVAL_SECONDS) as seen:
             found = measure.measure_session(
                 timed,
                 rounds=measure.ROUNDS if rounds is None else rounds,

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from pytest_trt.errors import ExecutionError
+from pytest_trt.hardware.telemetry import Watch, watch
 from pytest_trt.runtime.events import Event, open_event
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.memory import Stream
@@ -43,6 +44,13 @@ def resolve(clock: str) -> float:
     if clock == HOST:
         return time.get_clock_info("perf_counter").resolution
     return EVENT_RESOLUTION_SECONDS if clock == CUDA_EVENTS else 0.0
+
+
+def watch_device(rt: Runtime, interval_seconds: float) -> AbstractContextManager[Watch]:
+    """Watch the GPU that a runtime executes on, by its place on the bus where CUDA tells it; see `hardware.telemetry.watch`."""
+    kind, _, number = rt.device.partition(":")
+    ordinal = int(number) if kind == "cuda" and number else None
+    return watch(ordinal, interval_seconds, pci_bus_id=str(getattr(rt.memory, "pci_bus_id", "")))
 
 
 class EventTimer:

@@ -114,6 +114,19 @@ def test_a_run_that_is_not_enqueued_is_an_error_and_no_round(session, monkeypatc
     assert rounds.seconds == []
 
 
+@pytest.mark.parametrize(
+    ("device", "bus", "ordinal"),
+    [("cuda:1", "0000:5D:00.0", 1), ("cuda:0", None, 0), ("cpu", None, None)],
+)
+def test_the_gpu_is_watched_by_its_place_on_the_bus(monkeypatch, device, bus, ordinal):
+    """GPUs of several kinds have an order of CUDA's and one of the bus: an ordinal alone says nothing there."""
+    told = []
+    monkeypatch.setattr(timer, "watch", lambda *given, **named: told.append((given, named)))
+    memory = SimpleNamespace() if bus is None else SimpleNamespace(pci_bus_id=bus)
+    timer.watch_device(SimpleNamespace(device=device, memory=memory), 0.5)
+    assert told == [((ordinal, 0.5), {"pci_bus_id": bus or ""})]
+
+
 def test_the_clock_has_a_name(session):
     rt = session.rt
     assert name_clock(rt) == HOST and 0 < timer.resolve(HOST) < 1e-3
