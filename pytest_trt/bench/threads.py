@@ -23,7 +23,7 @@ from pytest_trt.check.concurrent import run_in_threads
 from pytest_trt.check.crosstalk import START_SECONDS, Cases, explain_wrong
 from pytest_trt.check.relations import Base, compare_rows
 from pytest_trt.errors import ExecutionError, UsageError
-from pytest_trt.runtime.events import Event, open_event
+from pytest_trt.runtime.events import event_on
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.runtime.session import Session
 
@@ -249,17 +249,7 @@ class _Worker:
 
     def __init__(self, rt: Runtime, session: Session, cases: Sequence[Base], held: ExitStack) -> None:
         self.session, self.cases = session, cases
-        self.events = tuple(self._event(rt, held) for _ in range(2))
-
-    def _event(self, rt: Runtime, held: ExitStack) -> Event:
-        event = open_event(rt)
-
-        def close() -> None:
-            with self.session.memory.active():
-                event.close()
-
-        held.callback(close)
-        return event
+        self.events = tuple(held.enter_context(event_on(rt)) for _ in range(2))
 
     def work(
         self, gate: threading.Barrier, rounds: int, in_flight: int, blocks: int
