@@ -12,11 +12,15 @@ import gc
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
+from pytest_trt.check.concurrent import run_in_threads
+from pytest_trt.check.crosstalk import START_SECONDS
 from pytest_trt.check.named import Checked
 from pytest_trt.errors import ExecutionError
 from pytest_trt.runtime.build import build_plan
@@ -119,9 +123,11 @@ def _run(rt: Runtime, counting: Counting, plan: bytes, route: str, fields: Field
     loaded = len(lives)
     sessions = [Session(rt, engine) for _ in range(CONTEXTS)]
     made = lives[loaded:]
-    notes = _run_threads(sessions, route, fields)
-    for session in sessions:
-        session.close()
+    try:
+        notes = _run_threads(sessions, route, fields)
+    finally:
+        for session in sessions:
+            session.close()
     del session, sessions, engine
     gc.collect()
     return [
@@ -143,29 +149,25 @@ def feed_of(context: int) -> np.ndarray:
 
 
 def _run_threads(sessions: Sequence[Session], route: str, fields: Fields) -> list[str]:
-    notes: list[str] = []
-    start = threading.Barrier(len(sessions))
+    start = threading.Barrier(len(sessions), timeout=START_SECONDS)
 
-    def run(index: int, session: Session) -> None:
+    def work(index: int) -> list[str]:
         x = feed_of(index)
         want = wanted(x, route, fields)
+        notes: list[str] = []
         start.wait()
         for turn in range(RUNS):
             try:
-                got = session.run({"x": x})["y"]
+                got = sessions[index].run({"x": x})["y"]
             except ExecutionError as error:
-                notes.append(f"context {index + 1}, run {turn + 1}: {error.what}")
-                return
+                return [*notes, f"context {index + 1}, run {turn + 1}: {error.what}"]
             wrong = int(np.count_nonzero(got != want))
             if wrong:
                 notes.append(f"context {index + 1}, run {turn + 1}: {wrong} of {want.size} values are wrong")
+        return notes
 
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(sessions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(notes)
+    told = run_in_threads([partial(work, index) for index in range(len(sessions))])
+    return sorted(chain.from_iterable(told))
 
 
 def _names(lives: Sequence[Life]) -> str:

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pytest_trt.check.concurrent import run_in_threads
+from pytest_trt.check.crosstalk import START_SECONDS
 from pytest_trt.records import LogLine, Settings
 from pytest_trt.runtime.build import BuildRequest, build_plan
 from pytest_trt.runtime.load import Runtime, discover
@@ -120,20 +122,14 @@ def second_logger(rt: Runtime, model: bytes) -> dict[str, Any]:
 
 def two_threads(rt: Runtime, model: bytes) -> dict[str, Any]:
     """The lines that two threads collect, of which one builds a good model and the other one an empty network."""
-    facts: dict[str, Any] = {}
-    both = threading.Barrier(2)
+    both = threading.Barrier(2, timeout=START_SECONDS)
 
-    def work(name: str, situation: Callable[[Runtime, bytes], dict[str, Any]]) -> None:
-        both.wait(60)
-        facts[name] = situation(rt, model)
+    def work(situation: Callable[[Runtime, bytes], dict[str, Any]]) -> dict[str, Any]:
+        both.wait()
+        return situation(rt, model)
 
-    works = (("good", clean_build), ("empty", empty_network))
-    threads = [threading.Thread(target=work, args=pair) for pair in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return facts
+    good, empty = run_in_threads([partial(work, clean_build), partial(work, empty_network)])
+    return {"good": good, "empty": empty}
 
 
 def _release(*things: list[Any]) -> None:
