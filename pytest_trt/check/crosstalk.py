@@ -30,8 +30,6 @@ HANDED_ON = "contexts that go on in other threads and with other inputs get the 
 SHORT_LIVED = "threads that make and destroy contexts all at once get their own answers"
 
 THREADS = 8
-# Each context is used again and again, with inputs that are not those of its run before.
-INPUTS_EACH = 2
 LIVES = 3  # contexts that a thread makes and destroys
 START_SECONDS = 60.0  # after which a thread that waits for the others gives up
 
