@@ -248,12 +248,12 @@ class Benchmarks:
 
 
 def _refusal(now: Mapping[str, Any], stored: Mapping[str, Any], storage: Any) -> SettingsError:
+    from pytest_trt.bench.history import machine_of
     from pytest_trt.bench.machine import find_differences
 
-    def is_same(data: Mapping[str, Any]) -> bool:
-        return bool(((data.get("machine_info") or {}).get(KEY) or {}).get("id") == now["id"])
-
-    fitting = [str(path) for path, data in storage.load() if is_same(data)]
+    fitting = [
+        str(path) for path, data in storage.load() if machine_of(data.get("machine_info") or {}) == now["id"]
+    ]
     number = Path(fitting[-1]).name.partition("_")[0] if fitting else ""
     other = (
         f"compare with the latest run of this machine, --benchmark-compare={number}"
