@@ -124,7 +124,8 @@ def examine_gpu() -> list[Fact]:
     if not facts and not _hidden():
         facts += _find_undriven()
     if any(fact.state == "here" for fact in facts):
-        facts.append(_examine_telemetry())
+        is_jetson = any(gpu.gpu_class is not None and gpu.gpu_class.is_jetson for gpu in detect())
+        facts.append(_examine_telemetry(is_jetson))
     if not facts:
         detail = "none visible (CUDA_VISIBLE_DEVICES is empty)" if _hidden() else "none visible"
         enables = "TensorRT executes; without one the emulator does, and --gpu names what it emulates"
@@ -132,8 +133,10 @@ def examine_gpu() -> list[Fact]:
     return facts
 
 
-def _examine_telemetry() -> Fact:
+def _examine_telemetry(is_jetson: bool) -> Fact:
     """Return who would tell of clocks, power and throttling while something is measured."""
+    if is_jetson and shutil.which("tegrastats"):
+        return Fact("GPU", "telemetry", "here", "tegrastats")
     if importlib.util.find_spec("pynvml"):
         return Fact("GPU", "telemetry", "here", "NVML by pynvml")
     tool = next((name for name in ("nvidia-smi", "tegrastats") if shutil.which(name)), None)

@@ -115,6 +115,11 @@ class GpuClass:
         return self.name == f"sm{self.sm}"
 
     @property
+    def is_jetson(self) -> bool:
+        """True for a class of Jetson modules."""
+        return bool(self.models)
+
+    @property
     def multiprocessors(self) -> int | None:
         """Number of streaming multiprocessors; None where the class or its documents leave it open."""
         return self.figures.multiprocessors

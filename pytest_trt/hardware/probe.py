@@ -187,7 +187,7 @@ def _make(
     index: int, title: str, sm: int | None, driver: str, uuid: str, pci_bus_id: str = ""
 ) -> DetectedGpu:
     kind = classify(title, sm)
-    if kind is not None and kind.models:  # a Jetson, and all modules of a generation have one name
+    if kind is not None and kind.is_jetson:  # all modules of a generation have one name
         jetson = find_jetson()
         kind = kind if jetson is None else kind.narrowed(jetson.model)
     if sm is None and kind is not None:

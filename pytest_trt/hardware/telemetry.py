@@ -112,7 +112,8 @@ def watch(
 
     Notes
     -----
-    NVML is asked where `pynvml` is, then `nvidia-smi`, then `tegrastats`. Nothing is raised where none of them is there.
+    NVML is asked where `pynvml` is, then `nvidia-smi`, then `tegrastats`; on a Jetson `tegrastats` first. Nothing is raised where
+    none of them is there.
     """
     watched = _open(ordinal, interval_seconds, pci_bus_id, nvml)
     try:
@@ -175,9 +176,13 @@ def _open(ordinal: int | None, interval_seconds: float, pci_bus_id: str, nvml: A
     gpu = choose(ordinal, gpus, pci_bus_id=pci_bus_id)
     if isinstance(gpu, str):
         return Watch(None, why=gpu)
-    source: Source | None = open_nvml(gpu, interval_seconds, nvml) or open_smi(gpu, interval_seconds)
-    if source is None:
+    source: Source | None = None
+    if (
+        gpu.gpu_class is not None and gpu.gpu_class.is_jetson
+    ):  # there the others know the GPU, and tell nothing of it
         source = open_tegrastats(interval_seconds)
+    source = source or open_nvml(gpu, interval_seconds, nvml) or open_smi(gpu, interval_seconds)
+    source = source or open_tegrastats(interval_seconds)
     return Watch(source, gpu.title, "" if source else NO_SOURCE)
 
 

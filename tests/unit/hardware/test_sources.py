@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_trt import hardware
 from pytest_trt.hardware import sources, telemetry
 from pytest_trt.hardware.probe import DetectedGpu
 from pytest_trt.hardware.sources import (
@@ -158,6 +159,23 @@ def test_tegrastats_is_asked_on_a_jetson(tmp_path: Path, monkeypatch: pytest.Mon
     assert found.source == "tegrastats" and sample.reasons is None
     assert (sample.utilization_percent, sample.sm_mhz, sample.memory_mhz) == (98.0, 1300.0, 2133.0)
     assert (sample.power_watts, sample.temperature_celsius) == (3.205, 45.5)
+
+
+def test_on_a_jetson_tegrastats_is_asked_though_the_others_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There NVML and nvidia-smi know the GPU, and tell nothing of it."""
+    line = "RAM 1/2MB GR3D_FREQ 98%@[1300,0] tj@49.25C"
+    put(tmp_path, "nvidia-smi", WAIT, monkeypatch)
+    put(tmp_path, "tegrastats", f"say({line!r})\n{WAIT}", monkeypatch)
+    silent = Moment(*[NvmlError(NOT_SUPPORTED)] * 6)
+    monkeypatch.setitem(sys.modules, "pynvml", PlayedNvml([silent]))
+    orin = DetectedGpu(0, "Orin (nvgpu)", 87, hardware.get("orin"), "540", "GPU-aaaa")
+    monkeypatch.setattr(telemetry, "_everything", lambda: (orin,))
+    found = seen(1)
+    assert found.source == "tegrastats" and found.samples[0].sm_mhz == 1300.0
+    (tmp_path / "tegrastats").unlink()
+    assert seen(1).source == "nvml"
 
 
 def test_without_any_of_them_it_is_said_how_to_get_one() -> None:
