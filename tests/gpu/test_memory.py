@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -161,6 +163,23 @@ def test_a_memory_that_is_given_back_names_what_is_alive(rt):
     with pytest.raises(UsageError, match="was given back"):
         own.free(buffer)
     assert rt.memory.used_bytes() > 0  # the primary context is there for who still holds it
+
+
+def test_a_memory_that_is_dropped_is_let_go_in_its_context_whoever_collects_it(rt):
+    """PyCUDA warns of pinned memory and streams that it cannot release: their context is not current in that thread."""
+    own = CudaMemory(0)
+    stream, buffer = own.create_stream(), own.alloc(100)
+    own.upload(buffer, np.zeros(100, np.uint8), stream)
+    own.download(buffer, (100,), np.uint8, stream)
+    own.free(buffer)
+    own.destroy_stream(stream)
+    del own, stream, buffer
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        collector = threading.Thread(target=gc.collect)
+        collector.start()
+        collector.join()
+    assert [str(one.message) for one in told if "out-of-thread" in str(one.message)] == []
 
 
 # A store to address 0 by a kernel: CUDA's documentation of CUDA_ERROR_ILLEGAL_ADDRESS says that the process has to be ended.
