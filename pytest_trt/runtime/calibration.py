@@ -208,7 +208,7 @@ class Calibrator:
                 if name not in self._buffers:
                     self._buffers[name] = self._memory.alloc(array.nbytes)
                 self._memory.upload(self._buffers[name], array, stream)
-            stream.synchronize()
+            self._memory.settle(stream)
         finally:
             self._memory.destroy_stream(stream)
 

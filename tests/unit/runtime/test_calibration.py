@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from onnx import helper
 
-from pytest_trt.errors import CalibrationError, SettingsError, UnsupportedError
+from pytest_trt.errors import CalibrationError, ExecutionError, SettingsError, UnsupportedError
 from pytest_trt.precision.tables import ALGORITHMS, CalibrationTable
 from pytest_trt.records import Settings
 from pytest_trt.runtime.build import BuildRequest, build_plan
@@ -283,3 +284,14 @@ def test_device_memory_is_used_with_its_context_and_given_back(monkeypatch):
         np.testing.assert_array_equal(first, batch(0)["x"].ravel())
         assert memory._staged == {}
     assert driver.live == {} and driver.leaks == []
+
+
+def test_a_copy_that_fails_on_the_device_is_no_fault_of_the_data(driver):
+    def fail():
+        raise driver.LogicError("cuStreamSynchronize failed: invalid resource handle")
+
+    driver.memcpy_htod_async = lambda place, array, stream: stream.work.append(fail)
+    with make_calibrator(replace(runtime(), memory=CudaMemory(0)), [batch()]) as made:
+        assert made.next_batch(["x"]) is None
+        with pytest.raises(ExecutionError, match="CUDA_ERROR_INVALID_HANDLE"):
+            made.check()
