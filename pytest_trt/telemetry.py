@@ -13,7 +13,6 @@ from pytest_trt.studies import attach
 
 if TYPE_CHECKING:
     from pytest_trt.hardware.telemetry import Watch
-    from pytest_trt.session import Session
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +27,17 @@ def trt_telemetry(pytestconfig: pytest.Config) -> Callable[..., AbstractContextM
 
     @contextmanager
     def trt_telemetry(*, interval_seconds: float = 0.05, title: str = "GPU telemetry") -> Iterator[Watch]:
+        from pytest_trt.bench.timer import watch_device
         from pytest_trt.hardware.telemetry import watch
 
-        ordinal, bus = _device_of(session)
+        executor = session.discovery.executor
+        if executor is None or executor.memory is None:
+            watching = watch(None)
+        else:
+            watching = watch_device(executor, interval_seconds)
         watched: Watch | None = None
         try:
-            with watch(ordinal, interval_seconds, pci_bus_id=bus) as watched:
+            with watching as watched:
                 yield watched
         finally:  # of a test that fails, it is wanted most
             found = None if watched is None else watched.take()
@@ -41,12 +45,3 @@ def trt_telemetry(pytestconfig: pytest.Config) -> Callable[..., AbstractContextM
                 attach(session, found.section(title))
 
     return trt_telemetry
-
-
-def _device_of(session: Session) -> tuple[int | None, str]:
-    """Return the CUDA ordinal of who executes, and its place on the PCI bus where the device memory tells it."""
-    executor = session.discovery.executor
-    if executor is None or executor.memory is None or executor.device == "cpu":
-        return None, ""
-    ordinal = int(executor.device.partition(":")[2] or 0)
-    return ordinal, str(getattr(executor.memory, "pci_bus_id", ""))

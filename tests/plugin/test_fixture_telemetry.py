@@ -11,17 +11,17 @@ sys.path.insert(0, {str(ROOT)!r})
 from dataclasses import replace
 import pytest
 from suites._watched import Moment, PlayedNvml
-import pytest_trt.hardware.telemetry as telemetry
+import pytest_trt.bench.timer as timer
 
 NVML = PlayedNvml([Moment(), Moment(reasons=0x4)])
-real = telemetry.watch
+real = timer.watch
 
 @pytest.fixture(autouse=True)
 def gpu(monkeypatch):
     def watch(ordinal, interval_seconds, pci_bus_id):
         assert (ordinal, pci_bus_id) == (0, "0000:3b:00.0")
         return real(ordinal, interval_seconds, pci_bus_id=pci_bus_id, nvml=NVML)
-    monkeypatch.setattr(telemetry, "watch", watch)
+    monkeypatch.setattr(timer, "watch", watch)
 
 def pytest_trt_update_discovery(config, discovery):
     memory = discovery.executor.memory
