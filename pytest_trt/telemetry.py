@@ -31,9 +31,8 @@ def trt_telemetry(pytestconfig: pytest.Config) -> Callable[..., AbstractContextM
         from pytest_trt.hardware.telemetry import watch
 
         executor = session.discovery.executor
-        if executor is None or executor.memory is None:
-            watching = watch(None)
-        else:
+        watching: AbstractContextManager[Watch] = watch(None)
+        if executor is not None and executor.memory is not None:
             watching = watch_device(executor, interval_seconds)
         watched: Watch | None = None
         try:
