@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from pytest_trt.bench import trust
 from pytest_trt.check.workbench import Workbench
 from pytest_trt.emulator import faults
-from pytest_trt.emulator.clock import Clock
+from pytest_trt.emulator.core import Core
 from pytest_trt.emulator.plan import Plan
 from pytest_trt.errors import UnsupportedError
 from pytest_trt.records import Settings
@@ -63,10 +64,21 @@ def made_up_time(monkeypatch):
     counter = SimpleNamespace(perf_counter=lambda: 1e-3 * next(ticks))
     monkeypatch.setattr("pytest_trt.bench.clocks.time", counter)
 
-    def seconds(clock, step, inputs, outputs, measured):
-        return (7e-4 if step.node.op_type == "Conv" else 1e-4) + 1e-9 * next(tocks)
+    # Each thread of the emulator has a clock of its own, which a step moves on: streams side by side take equally long.
+    now, run_observed = threading.local(), Core.run_observed
 
-    monkeypatch.setattr(Clock, "seconds", seconds)
+    def read():
+        return getattr(now, "seconds", 0.0)
+
+    def run(core, inputs, observe, foreign):
+        def take_time(step, *given):
+            now.seconds = read() + (7e-4 if step.node.op_type == "Conv" else 1e-4) + 1e-9 * next(tocks)
+            observe(step, *given)
+
+        return run_observed(core, inputs, take_time, foreign)
+
+    monkeypatch.setattr("pytest_trt.emulator.launch.time", SimpleNamespace(perf_counter=read))
+    monkeypatch.setattr(Core, "run_observed", run)
 
 
 @pytest.mark.usefixtures("made_up_time")
