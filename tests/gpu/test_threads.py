@@ -64,10 +64,11 @@ def test_no_run_of_twenty_thousand_is_wrong(rt, plan, bases):
 
 
 def test_a_cross_talk_of_one_run_in_a_thousand_is_found(rt, plan, even):
-    faulty = discover(
-        Settings(runtime="emulator", device="cuda:0", gpu=rt.gpu.name, faults=(FAULT,))
-    ).executor
-    found = hammered([faulty], plan, deal(even, THREADS), trials_for(1 / 1000))
+    other = discover(Settings(runtime="emulator", device="cuda:0", gpu=rt.gpu.name, faults=(FAULT,)))
+    try:
+        found = hammered([other.executor], plan, deal(even, THREADS), trials_for(1 / 1000))
+    finally:
+        other.close()
     assert 0 < found.wrong < 30 and " of thread " in str(found)
 
 
