@@ -111,7 +111,9 @@ def take(rounds: Sequence[float] | np.ndarray) -> Measurement:
 
 def slower_with_batch(scene: Scene, rng: np.random.Generator) -> Scene:
     """Return a device that takes 15 % more for a frame with each doubling of the batch."""
-    return _changed(scene, [1.15 ** np.log2(batch) * batch for batch in scene.batches], scene.seconds[0])
+    return replace(
+        scene, seconds=tuple(scene.seconds[0] * 1.15 ** np.log2(batch) * batch for batch in scene.batches)
+    )
 
 
 def jump_at_one_batch(scene: Scene, rng: np.random.Generator) -> Scene:
@@ -137,10 +139,6 @@ def constant_time(scene: Scene, rng: np.random.Generator) -> Scene:
     return replace(scene, seconds=(scene.seconds[0],) * len(scene.batches), floors=floors)
 
 
-def _changed(scene: Scene, factors: Sequence[float], seconds: float) -> Scene:
-    return replace(scene, seconds=tuple(seconds * factor for factor in factors))
-
-
 def cached_series(curve: Curve, rng: np.random.Generator) -> Curve:
     """Return a curve in which one batch was given the rounds of another."""
     kept = [at for at, point in enumerate(curve.points) if point.reliable]
@@ -159,7 +157,7 @@ SCENES: dict[str, tuple[Callable[[Scene, np.random.Generator], Scene], frozenset
 
 
 def is_judgeable(curve: Curve) -> bool:
-    """Return whether there are points enough, and each is as it was drawn: no point that a fault sits on is left out."""
+    """Return whether each point is as it was drawn: no point that a fault sits on is left out."""
     return all(point.reliable for point in curve.points)
 
 
