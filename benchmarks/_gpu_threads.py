@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from _gpu_loops import HandLoop, run_hand_threads
@@ -123,12 +124,8 @@ def _feeds(count: int, size: int) -> list[dict[str, Any]]:
 def _hammer_engine(rt: Runtime, engine: Any, feeds: list[dict[str, Any]], runs: int) -> Hammered:
     """Return what threads got of an engine, held against what a lone context of it gave before."""
     cases = deal(answer_alone(rt, engine, feeds), HAMMERS)
-    sessions = [Session(rt, engine) for _ in range(HAMMERS)]
-    try:
-        return hammer(sessions, cases, runs)
-    finally:
-        for session in sessions:
-            session.close()
+    with ExitStack() as held:
+        return hammer([held.enter_context(Session(rt, engine)) for _ in range(HAMMERS)], cases, runs)
 
 
 def _hammer(bench: Bench) -> dict[str, Any]:
