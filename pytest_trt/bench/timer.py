@@ -46,7 +46,7 @@ def resolve(clock: str) -> float:
     return EVENT_RESOLUTION_SECONDS if clock == CUDA_EVENTS else 0.0
 
 
-def watch_device(rt: Runtime, interval_seconds: float) -> AbstractContextManager[Watch]:
+def watch_device(rt: Runtime, interval_seconds: float = 0.05) -> AbstractContextManager[Watch]:
     """Watch the GPU that a runtime executes on, by its place on the bus where CUDA tells it; see `hardware.telemetry.watch`."""
     kind, _, number = rt.device.partition(":")
     ordinal = int(number) if kind == "cuda" and number else None
