@@ -10,7 +10,8 @@ from _gpu_networks import INPUT, draw_input
 from _gpu_setup import Bench, make_subject
 
 from pytest_trt.bench.measure import measure_session
-from pytest_trt.hardware.telemetry import Watch, watch
+from pytest_trt.bench.timer import watch_device
+from pytest_trt.hardware.telemetry import Watch
 from pytest_trt.hardware.throttle import name_reasons
 from pytest_trt.runtime.session import Session
 
@@ -26,7 +27,7 @@ def run(bench: Bench) -> None:
     subject = make_subject(bench.rt, bench.make_deep(), bench.batches)
     iterations = 20 if bench.quick else ITERATIONS
     found = {}
-    with watch(bench.ordinal) as watched:
+    with watch_device(bench.rt) as watched:
         for batch in bench.batches:
             found[str(batch)] = _measure(bench, watched, subject.engine, batch, iterations)
     telemetry = watched.take()

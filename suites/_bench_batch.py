@@ -12,10 +12,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from pytest_trt.bench.batch import Curve, doublings, sweep
 from pytest_trt.bench.measure import ROUNDS, Measurement, measure_session
 from pytest_trt.bench.roofline import Device, Roofline, count_work, device_for, roofline
-from pytest_trt.bench.timer import modelled
+from pytest_trt.bench.timer import modelled, watch_device
 from pytest_trt.check.relations import BATCH_ONE, Base, compare_rows
 from pytest_trt.check.workbench import Workbench
-from pytest_trt.hardware.telemetry import watch
 from pytest_trt.numerics.bounds import Bound
 from pytest_trt.numerics.formats import Array
 from pytest_trt.numerics.judge import measure
@@ -168,7 +167,7 @@ class Opened:
         """Measure a session with the GPU watched, if there is one."""
         if is_modelled(self.rt):
             return measure_session(session, rounds=rounds_of(self.rt))
-        with watch(int(self.rt.device.rpartition(":")[2])) as seen:
+        with watch_device(self.rt) as seen:
             return measure_session(session, watch=seen)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_trt.bench.threads import PERCENTILES, Throughput, measure_threads
+from pytest_trt.bench.timer import watch_device
 from pytest_trt.check.crosstalk import answer_alone, deal
 from pytest_trt.check.workbench import Workbench
-from pytest_trt.hardware.telemetry import Telemetry, watch
+from pytest_trt.hardware.telemetry import Telemetry
 from pytest_trt.runtime.load import Runtime
 from pytest_trt.strategies import Case
 
@@ -53,15 +54,13 @@ def measure_counts(bench: Workbench, precision: str, budget: str, seed: int) -> 
     """Return the throughput at each number of threads, of one engine."""
     rt = bench.executor
     feeds = small_integers([CASE.input_shapes] * 2 * max(COUNTS), seed)
-    on_cpu = rt.device == "cpu"
-    ordinal = None if on_cpu else int(rt.device.rpartition(":")[2])
-    rounds = (ROUNDS if on_cpu else ROUNDS_GPU)[budget]
+    rounds = (ROUNDS if rt.device == "cpu" else ROUNDS_GPU)[budget]
     measured = {}
     with bench.subject(CASE.model(), precision, CASE.profile) as subject:
         bases = answer_alone(rt, subject.engine, feeds)
         for count in COUNTS:
             cases = deal(bases, max(COUNTS))[:count]
-            with watch(ordinal) as seen:
+            with watch_device(rt) as seen:
                 found = measure_threads(rt, subject.engine, cases, rounds=rounds, blocks=BLOCKS)
                 measured[count] = Measured(found, seen.take())
     return measured
