@@ -2,7 +2,8 @@
 
 An execution context takes a lane, which is a session and its stream, and gives it back when it ends: two contexts never run
 in one session at the same time, and a new stream of the caller's costs nothing. A run waits, on the device, for what
-the caller had enqueued on his stream, and what he enqueues there later waits for the run. The host waits for nothing.
+the caller had enqueued on his stream, and what he enqueues there later waits for the run. The host waits for nothing, but where
+ONNX Runtime reads an input on the CPU.
 """
 
 from __future__ import annotations
@@ -61,10 +62,10 @@ class Driver:
         self._end_event = _function(slow, "cuEventDestroy_v2", handle)
         self._shows_pointers = True  # until a handle of the driver's own is none
 
-    def create_stream(self, *, apart: bool = False) -> int:
-        """Return a new stream; one that is `apart` and the default stream do not wait for each other."""
+    def create_stream(self) -> int:
+        """Return a new stream that the default stream does not wait for."""
         made = ctypes.c_void_p()
-        _demand(self._make_stream(ctypes.addressof(made), _NON_BLOCKING if apart else 0), "cuStreamCreate")
+        _demand(self._make_stream(ctypes.addressof(made), _NON_BLOCKING), "cuStreamCreate")
         return self._noted(made.value or 0)
 
     def create_event(self) -> int:
@@ -156,6 +157,19 @@ def _is_pointer(handle: int) -> bool:
             os.close(end)
 
 
+def _copies_when_bound(session: Any) -> bool:
+    """Return whether ONNX Runtime reads an input when it is bound, and not when it runs.
+
+    It does where the first node that takes the input is one that its CUDA provider leaves to the CPU, such as a ConvTranspose
+    whose pads differ: `IOBinding.bind_input` copies it there. Versions before 1.23 do not tell, and are taken to.
+    """
+    places = getattr(session, "get_input_memory_infos", None)
+    if places is None:
+        return True
+    names = [str(place.name).lower() for place in places()]
+    return any("cpu" in name or "pinned" in name for name in names)
+
+
 class Lane:
     """A session with a stream and two events; for one context at a time.
 
@@ -186,11 +200,10 @@ class Lane:
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         with current():
-            # In order with the default stream, where ONNX Runtime prepares the weights of some operators: on a stream apart every
-            # ConvTranspose gave wrong sums.
             self.stream = driver.create_stream()
             self._events = [driver.create_event() for _ in range(2)]
             self._session = make(self.stream)
+        self._copies_when_bound = _copies_when_bound(self._session)
 
     def run(self, launch: Launch, addresses: Mapping[str, int], handle: int) -> bool:
         """Enqueue a run between what is on a stream and what comes there later; False if ONNX Runtime cannot do it.
@@ -203,6 +216,9 @@ class Lane:
             CUDA refuses, for instance a stream that is destroyed.
         """
         driver, (before, after) = self._driver, self._events
+        if self._copies_when_bound:
+            driver.synchronize(handle)
+            self.forget()
         driver.record(before, handle)
         driver.wait(self.stream, before)
         try:

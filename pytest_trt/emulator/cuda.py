@@ -125,7 +125,7 @@ class CudaDevice:
         self._streams: set[int] = set()  # that were shown to be some
         self._lanes: weakref.WeakKeyDictionary[Program, Lanes] = weakref.WeakKeyDictionary()
         with self.current():
-            self._idle = self._library.create_stream(apart=True)  # nothing is ever enqueued on it
+            self._idle = self._library.create_stream()  # nothing is ever enqueued on it
 
     def _load_library(self) -> Driver:
         try:
