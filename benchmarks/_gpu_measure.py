@@ -142,9 +142,11 @@ class Report:
         """Print a line."""
         print(f"{self.where if where is None else where} | {line}", flush=True)
 
-    def want(self, what: str, wanted: str, measured: str, met: bool, *, is_time: bool) -> None:
-        """Keep a row of the last table; times are judged on a GPU only."""
-        judged = self.judges_times or not is_time
+    def want(
+        self, what: str, wanted: str, measured: str, met: bool, *, is_time: bool, is_told: bool = True
+    ) -> None:
+        """Keep a row of the last table; times are judged on a GPU only, and only what the measurement can tell."""
+        judged = is_told and (self.judges_times or not is_time)
         self.rows.append(Wanted(what, wanted, measured, (MET if met else NOT_MET) if judged else NOT_JUDGED))
 
     @property

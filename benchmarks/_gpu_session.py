@@ -207,6 +207,7 @@ def _compare_hosts(
         more.told(1e6, 2),
         more.middle <= MOST_OVERHEAD,
         is_time=True,
+        is_told=(more.high - more.low) / 2 <= MOST_OVERHEAD,
     )
     return {
         "hand_seconds": hand_seconds,

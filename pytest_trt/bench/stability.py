@@ -84,7 +84,7 @@ def judge_steadiness(seconds: Sequence[float]) -> Steadiness:
     reasons = []
     if variation > MOST_VARIATION:
         reasons.append(
-            f"times vary by {100 * variation:.0f} %, more than {100 * MOST_VARIATION:.0f} % (standard deviation)"
+            f"times vary by {100 * variation:.3g} %, more than {100 * MOST_VARIATION:.0f} % (standard deviation)"
         )
     apart = modes(seconds)
     if apart:
