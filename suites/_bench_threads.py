@@ -35,7 +35,7 @@ class Measured:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the times cannot be relied on; empty where they can."""
-        return (*self.throughput.steadiness.reasons, *self.telemetry.unreliable)
+        return (*self.throughput.reasons, *self.telemetry.unreliable)
 
     def to_plain(self, rt: Runtime, precision: str) -> dict[str, Any]:
         """Return what a benchmark file keeps."""
@@ -124,8 +124,12 @@ def section(measured: Mapping[int, Measured], precision: str) -> dict[str, Any]:
                 "yes" if not one.reasons else "no",
             )
         )
-    reasons = [
-        f"{count} threads, unreliable: {why}" for count, one in measured.items() for why in one.reasons
+    everywhere = set.intersection(*(set(one.reasons) for one in measured.values()))
+    reasons = [f"unreliable: {why}" for why in sorted(everywhere)] + [
+        f"{count} threads, unreliable: {why}"
+        for count, one in measured.items()
+        for why in one.reasons
+        if why not in everywhere
     ]
     return {
         "title": f"Throughput over threads, contexts and streams, {precision}",

@@ -33,6 +33,10 @@ WHOLE_TIME = "time-is-that-of-all"
 OUTPUTS = "outputs-right"
 
 HOST_CLOCK = "host clock, from the first start of a thread to the last end"
+CPU_CLOCK = f"{HOST_CLOCK}; around the emulator's work, not a GPU"
+ON_CPU = (
+    "threads share the cores of the CPU with all that runs there: these times are shown, and never compared"
+)
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,11 @@ class Throughput:
         return judge_steadiness(self.run_seconds)
 
     @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the times cannot be relied on; empty where they can."""
+        return (*((ON_CPU,) if self.clock == CPU_CLOCK else ()), *self.steadiness.reasons)
+
+    @property
     def by_thread(self) -> tuple[float, ...]:
         """Runs a second that each thread got done while it ran: median over the blocks."""
         each = self.rounds * self.in_flight
@@ -158,12 +167,11 @@ class Throughput:
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain data for a benchmark's further information."""
-        steady = self.steadiness
         return {
-            "reliable": not steady.reasons,
-            "reasons": list(steady.reasons),
+            "reliable": not self.reasons,
+            "reasons": list(self.reasons),
             "clock": self.clock,
-            "variation": finite(steady.variation),
+            "variation": finite(self.steadiness.variation),
             "percentiles": self._percentiles(None),
             "latency": f"host clock, from an enqueue to the end of the wait, {self.in_flight} run(s) each",
             "batch": self.frames,
@@ -240,7 +248,7 @@ def measure_threads(
         frames=cases[0][0].rows,
         blocks=tuple(measured),
         wrong=tuple(wrong),
-        clock=HOST_CLOCK if rt.device != "cpu" else f"{HOST_CLOCK}; around the emulator's work, not a GPU",
+        clock=HOST_CLOCK if rt.device != "cpu" else CPU_CLOCK,
     )
 
 

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from pytest_trt.bench import threads as bench
-from pytest_trt.bench.threads import Block, Lane, Throughput, check_throughput, measure_threads
+from pytest_trt.bench.threads import (
+    CPU_CLOCK,
+    ON_CPU,
+    Block,
+    Lane,
+    Throughput,
+    check_throughput,
+    measure_threads,
+)
 from pytest_trt.check.crosstalk import answer_alone, deal
 from pytest_trt.errors import ExecutionError, UsageError
 from pytest_trt.numerics.bounds import Bound, widen
@@ -67,6 +75,11 @@ def test_plain_data_says_whether_it_can_be_relied_on_and_by_what_clock():
     assert plain["runs"] == 36 and plain["batch"] == 8 and len(plain["by_thread"]) == 2
     assert set(plain["percentiles"]) == {"50", "90", "99"}
     assert throughput(SECOND, SECOND).to_plain()["reliable"]
+
+
+def test_times_of_the_emulator_on_a_cpu_are_never_compared():
+    plain = replace(throughput(SECOND, SECOND), clock=CPU_CLOCK).to_plain()
+    assert not plain["reliable"] and plain["reasons"] == [ON_CPU] and "not a GPU" in plain["clock"]
 
 
 def test_a_time_that_is_none_is_plain_data_all_the_same():
