@@ -6,6 +6,7 @@ Only public hooks and attributes of pytest-benchmark are used, from version 4.0 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ LINE = "bench: a benchmark; with fixtures of ours it runs under -m bench, --benc
 NAME = "trt-benchmarks"
 DESELECTED = "trt_benchmarks_deselected"
 KEY = "trt"  # of `machine_info` and of a benchmark's `extra_info`
+SHARED = 4  # benchmarks with one reason are told in one line
 
 
 def register(config: pytest.Config) -> None:
@@ -61,7 +63,7 @@ class Benchmarks:
         # with have; what of it was unreliable then; what was compared in the end.
         self.measured: dict[str, tuple[str, ...]] = {}
         self.stored: set[str] = set()
-        self.unreliable_before: dict[str, list[str]] = {}
+        self.unreliable_before: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
         self.judged: set[str] = set()
         # Ids of machines, now and stored, that differ and were compared all the same.
         self.others: list[tuple[str, str]] = []
@@ -121,8 +123,8 @@ class Benchmarks:
             wrong = {id(bench): reasons for bench in ours if (reasons := reasons_of(bench))}
             for bench in ours:
                 if id(bench) in wrong:
-                    words = f"stored {when}: {'; '.join(wrong[id(bench)])}"
-                    self.unreliable_before.setdefault(bench["fullname"], []).append(words)
+                    told = (f"stored {when}", tuple(wrong[id(bench)]))
+                    self.unreliable_before.setdefault(bench["fullname"], []).append(told)
             compared_benchmark["benchmarks"] = [bench for bench in benches if id(bench) not in wrong]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -219,6 +221,11 @@ class Benchmarks:
             return [f"{begin} {_tests(self.deselected)} deselected; run with -m {MARKER}"]
         return []
 
+    def _find_shared(self) -> dict[str, int]:
+        """Return the reasons that several benchmarks have now, told once for all of them, with how many have each."""
+        counted = Counter(reason for reasons in self.measured.values() for reason in reasons)
+        return {reason: count for reason, count in counted.items() if count >= SHARED}
+
     def _tell(self, ledger: Ledger) -> None:
         lines = []
         if self.deselected:
@@ -229,12 +236,15 @@ class Benchmarks:
                 f"now {now}",
                 f"stored {stored}",
             ]
-        compared = bool(self.stored)
+        verdict = "unreliable, not compared" if self.stored else "unreliable"
+        shared = self._find_shared()
+        lines += [f"{verdict}: {count} benchmarks: {reason}" for reason, count in shared.items()]
         for name, reasons in self.measured.items():
-            words = [f"now: {'; '.join(reasons)}"] if reasons else []
-            words += self.unreliable_before.get(name, [])
+            words = []
+            for when, each in (("now", reasons), *self.unreliable_before.get(name, ())):
+                own = [reason for reason in each if reason not in shared]
+                words += [f"{when}: {'; '.join(own)}"] if own else []
             if words:
-                verdict = "unreliable, not compared" if compared else "unreliable"
                 lines.append(f"{verdict}: {name}: {' | '.join(words)}")
         if not lines:
             return

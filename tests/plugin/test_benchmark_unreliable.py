@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from pytest_trt.benchmarking import Benchmarks
+from pytest_trt.report.sections import read_section
 from tests.plugin.benches import COLD, PLUGIN, compare, compare_apart, give, prepare, store
 from tests.plugin.conftest import Trt
 
@@ -77,3 +81,17 @@ def test_a_gate_of_new_benchmarks_fails(trt: Trt) -> None:
     result = trt.run(*PLUGIN, "test_speed.py", "-k", "test_b", "--benchmark-compare", GATE)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([f"{NONE}of 1 measured, 1 not in the stored run; *"])
+
+
+def test_a_reason_that_many_have_is_told_once() -> None:
+    """Twelve lines with one reason each hid the others (seen in the throughput of threads on a CPU)."""
+    told = Benchmarks(SimpleNamespace())
+    told.measured = {f"test_{number}": ("shared",) for number in range(5)} | {"test_5": ("shared", "cold")}
+    told.unreliable_before = {"test_1": [("stored 2026", ("shared",))], "test_2": [("stored 2026", ("hot",))]}
+    ledger = SimpleNamespace(records=[])
+    told._tell(ledger)
+    assert read_section(ledger.records[0][2])["text"] == [
+        "unreliable: 6 benchmarks: shared",
+        "unreliable: test_2: stored 2026: hot",
+        "unreliable: test_5: now: cold",
+    ]
