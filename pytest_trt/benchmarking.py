@@ -48,9 +48,7 @@ def is_asked_for(config: pytest.Config, item: pytest.Item) -> bool:
 
 def is_benchmark(item: pytest.Item) -> bool:
     """Return whether a test is a benchmark of ours: it has the marker, and a fixture of this package."""
-    if item.get_closest_marker(MARKER) is None:
-        return False
-    return uses_us(item) or any(name.startswith("trt_") for name in getattr(item, "fixturenames", ()))
+    return item.get_closest_marker(MARKER) is not None and uses_us(item)
 
 
 class Benchmarks:

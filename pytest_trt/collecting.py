@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt import fixtures, markers, studies
+from pytest_trt import fixtures, goldens, layers, markers, studies, telemetry, timing
 from pytest_trt.errors import SettingsError
 from pytest_trt.session import Session, function_id, precision_of, session_of
 from pytest_trt.settings import PRECISIONS
@@ -22,7 +22,10 @@ MULTIPLIED = frozenset(
     {"trt_precision", "trt_build", "trt_session", "trt_check", "trt_accuracy", "trt_golden", "trt_layers"}
 )
 OURS = MULTIPLIED | {
-    name for module in (fixtures, studies) for name in vars(module) if name.startswith("trt_")
+    name
+    for module in (fixtures, goldens, layers, studies, telemetry, timing)
+    for name in vars(module)
+    if name.startswith("trt_")
 }
 
 # Behind these a model is rewritten to a precision.

@@ -74,3 +74,10 @@ def test_nothing_executes(trt: Trt) -> None:
     trt.tests("def test_a(trt_check): pass")
     (line,) = lines_of(trt.run())
     assert line.startswith("trt: nothing executes on t4 (sm_75); ")
+
+
+def test_every_fixture_of_the_plugin_counts_as_use_of_us() -> None:
+    from pytest_trt import collecting, plugin
+
+    fixtures = {name for name in plugin.__all__ if name.startswith("trt_")}
+    assert {"trt_check", "trt_telemetry", "trt_timer"} <= fixtures <= collecting.OURS
