@@ -52,11 +52,10 @@ def describe_machine(
     """
     facts: dict[str, str | None] = {"runtime": re.sub(r"\bcuda:\d+", "cuda", title)}
     facts["gpu_class"] = f"as {gpu_class}" if emulated else gpu_class
-    ordinal = device.partition(":")[2]
     if device != "cpu":
-        gpus = hardware.detect()
-        if ordinal.isdigit() and int(ordinal) < len(gpus):
-            facts |= {"gpu": gpus[int(ordinal)].title, "driver": gpus[int(ordinal)].driver}
+        gpu = hardware.find_gpu(device)
+        if gpu is not None:
+            facts |= {"gpu": gpu.title, "driver": gpu.driver}
         facts["cuda"] = find_cuda()
     elif emulated:
         facts["cpu"] = cpu

@@ -109,10 +109,9 @@ def describe_runtime(rt: Runtime) -> dict[str, Any]:
         "pytest_trt": pytest_trt.__version__,
         "recorded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    ordinal = rt.device.partition(":")[2]
-    gpus = hardware.detect()
-    if ordinal.isdigit() and int(ordinal) < len(gpus):
-        facts |= {"gpu": gpus[int(ordinal)].title, "driver": gpus[int(ordinal)].driver}
+    gpu = hardware.find_gpu(rt.device)
+    if gpu is not None:
+        facts |= {"gpu": gpu.title, "driver": gpu.driver}
     return facts
 
 
