@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,21 @@ LEAST_RATIO = 0.97  # of the hand-written loop's throughput
 MOST_OVERHEAD = 15e-6  # seconds of the host more than the hand-written loop, for each enqueue at batch 1
 # So few that the queue of launches of a GPU, about a thousand, does not fill: the host would wait for the GPU then.
 ENQUEUES_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Loops:
+    """Who is compared on one engine: our session, a loop by hand, another one as a control, and ONNX Runtime alone."""
+
+    session: Session
+    hand: HandLoop
+    second: HandLoop
+    bare: BareLoop
+
+    @property
+    def others(self) -> tuple[HandLoop | BareLoop, ...]:
+        """All but the session, in the order in which they are told."""
+        return (self.hand, self.second, self.bare)
 
 
 def run(bench: Bench) -> None:
@@ -40,19 +56,20 @@ def _measure(bench: Bench, network: str, engine: Any, x: Array) -> None:
         bare = BareLoop(
             bench.cuda, lowered_model(engine), x.shape, want.shape, bench.ordinal, session_options()
         )
+        loops = Loops(session, hand, second, bare)
         try:
-            for name, loop in (("hand", hand), ("hand again", second), ("bare", bare)):
+            for name, loop in zip(("hand", "hand again", "bare"), loops.others, strict=True):
                 _demand_same(f"{network}, batch {batch}, {name}", loop.run(x), want)
             title = f"{network} network, fp16, batch {batch}"
             found = {
-                "enqueue": _compare_enqueues(bench, title, batch, session, hand, second, bare),
-                "whole": _compare_whole_runs(bench, title, batch, session, hand, second, bare, x),
+                "enqueue": _compare_enqueues(bench, title, batch, loops),
+                "whole": _compare_whole_runs(bench, title, batch, loops, x),
             }
             if batch == 1:
-                found["host"] = _compare_hosts(bench, title, session, hand, second, bare)
+                found["host"] = _compare_hosts(bench, title, loops)
             report.data.setdefault("session", {})[f"{network}, batch {batch}"] = found
         finally:
-            for loop in (hand, second, bare):
+            for loop in loops.others:
                 loop.close()
 
 
@@ -83,16 +100,9 @@ def _block_length(bench: Bench, one: Callable[[], Any], wait: Callable[[], Any])
     return runs_for(0.002 if bench.quick else 0.04, seconds)
 
 
-def _compare_enqueues(
-    bench: Bench,
-    title: str,
-    batch: int,
-    session: Session,
-    hand: HandLoop,
-    second: HandLoop,
-    bare: BareLoop,
-) -> dict[str, Any]:
+def _compare_enqueues(bench: Bench, title: str, batch: int, loops: Loops) -> dict[str, Any]:
     """Compare loops that only enqueue, and wait at the end of a block."""
+    session, hand = loops.session, loops.hand
     runs = _block_length(bench, lambda: hand.enqueue(1), hand.stream.synchronize)
 
     def launch() -> None:
@@ -100,22 +110,13 @@ def _compare_enqueues(
             session.launch()
 
     ours = _timed(launch, session.stream.synchronize, runs)
-    loops = [_timed(partial(one.enqueue, runs), one.stream.synchronize, runs) for one in (hand, second, bare)]
-    return _tell(bench, f"{title}, enqueue only", batch, runs, ours, *loops)
+    theirs = [_timed(partial(one.enqueue, runs), one.stream.synchronize, runs) for one in loops.others]
+    return _tell(bench, f"{title}, enqueue only", batch, runs, ours, *theirs)
 
 
-def _compare_whole_runs(
-    bench: Bench,
-    title: str,
-    batch: int,
-    session: Session,
-    hand: HandLoop,
-    second: HandLoop,
-    bare: BareLoop,
-    x: Array,
-) -> dict[str, Any]:
+def _compare_whole_runs(bench: Bench, title: str, batch: int, loops: Loops, x: Array) -> dict[str, Any]:
     """Compare runs from an array to an array: upload, run, download, wait; ours poisons, guards and checks besides."""
-    runs = _block_length(bench, lambda: hand.run(x), lambda: None)
+    runs = _block_length(bench, lambda: loops.hand.run(x), lambda: None)
     feeds = {INPUT: x}
 
     def repeat(one: Callable[[Any], Any], given: Any) -> Callable[[], float]:
@@ -125,8 +126,8 @@ def _compare_whole_runs(
 
         return _timed(work, lambda: None, runs)
 
-    loops = [repeat(one.run, x) for one in (hand, second, bare)]
-    return _tell(bench, f"{title}, whole run", batch, runs, repeat(session.run, feeds), *loops)
+    theirs = [repeat(one.run, x) for one in loops.others]
+    return _tell(bench, f"{title}, whole run", batch, runs, repeat(loops.session.run, feeds), *theirs)
 
 
 def _tell(
@@ -171,9 +172,7 @@ def _tell(
     }
 
 
-def _compare_hosts(
-    bench: Bench, title: str, session: Session, hand: HandLoop, second: HandLoop, bare: BareLoop
-) -> dict[str, Any]:
+def _compare_hosts(bench: Bench, title: str, loops: Loops) -> dict[str, Any]:
     """Compare what an enqueue costs the host, whatever the GPU does meanwhile."""
 
     def timed(enqueue: Callable[[], None], wait: Callable[[], None]) -> Callable[[], float]:
@@ -189,12 +188,12 @@ def _compare_hosts(
         return block
 
     pairs = 10 if bench.quick else 400
-    ours = timed(session.launch, session.stream.synchronize)
-    loops = [timed(_enqueue_once(one), one.stream.synchronize) for one in (hand, second, bare)]
-    ours_seconds, hand_seconds = alternate(ours, loops[0], pairs)
+    ours = timed(loops.session.launch, loops.session.stream.synchronize)
+    theirs = [timed(_enqueue_once(one), one.stream.synchronize) for one in loops.others]
+    ours_seconds, hand_seconds = alternate(ours, theirs[0], pairs)
     more = difference(ours_seconds, hand_seconds)
-    control = difference(*alternate(loops[1], loops[0], pairs))
-    alone = difference(*alternate(loops[2], loops[0], pairs))
+    control = difference(*alternate(theirs[1], theirs[0], pairs))
+    alone = difference(*alternate(theirs[2], theirs[0], pairs))
     say = bench.report.say
     middle = 1e6 * sorted(hand_seconds)[len(hand_seconds) // 2]
     say(f"{title}: host time of an enqueue by hand {middle:.1f} us, blocks of {ENQUEUES_AHEAD}")
