@@ -18,30 +18,13 @@ from pytest_trt.errors import RuntimeMissingError
 
 from ..unit.emulator.driver import Driver
 from ..unit.emulator.models import make
+from .conftest import CHANNELS, SHAPE, frames, network
 
-CHANNELS, SIZE = 8, 16
-SHAPE = (CHANNELS, SIZE, SIZE)
 PROFILE = {"x": ((1, *SHAPE), (2, *SHAPE), (8, *SHAPE))}
 PATIENCE = 20.0  # seconds until a held stream goes on by itself: an enqueue that waits then fails its test
 RUNS, THREADS, CONTEXTS = 200, 4, 100
 NOT_READY = 600  # CUDA_ERROR_NOT_READY
 THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-
-
-def network():
-    """Two convolutions with a ReLU, of whole numbers."""
-    rng = np.random.default_rng(0)
-    weights = {name: rng.integers(-1, 2, (CHANNELS, CHANNELS, 3, 3)).astype("f4") for name in "vw"}
-    nodes = [
-        helper.make_node("Conv", ["x", "v"], ["c"], name="first", pads=[1] * 4),
-        helper.make_node("Relu", ["c"], ["r"], name="relu"),
-        helper.make_node("Conv", ["r", "w"], ["y"], name="second", pads=[1] * 4),
-    ]
-    return make(nodes, {"x": ["N", *SHAPE]}, {"y": ["N", *SHAPE]}, weights)
-
-
-def frames(batch, seed):
-    return np.random.default_rng(seed).integers(-2, 3, (batch, *SHAPE)).astype("f4")
 
 
 class Device:
